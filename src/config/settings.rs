@@ -1,0 +1,116 @@
+//! The server's own settings: everything in the file that is not a `sentinel` line.
+#![forbid(unsafe_code)]
+
+use crate::sentinel::action::LogLevel;
+
+/// How the process is supervised.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Supervised {
+    #[default]
+    No,
+    Systemd,
+    Upstart,
+    Auto,
+}
+
+/// Hard and soft limit of unsent output of a class of clients; 0 = none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct OutputLimit {
+    pub hard_bytes: u64,
+    pub soft_bytes: u64,
+    pub soft_s: u64,
+}
+
+/// One address of `bind`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BindAddr {
+    /// An IP literal, a name, or `*` / `::*` for all addresses of IPv4 / IPv6.
+    pub host: Vec<u8>,
+    /// Written with a `-`: being not available is no error.
+    pub optional: bool,
+}
+
+/// Directives with effect (spec/config.md); texts are bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// 0 = no plain listener.
+    pub port: u16,
+    pub bind: Vec<BindAddr>,
+    pub bind_source_addr: Option<Vec<u8>>,
+    pub tcp_backlog: u32,
+    /// Seconds; 0 = off.
+    pub tcp_keepalive_s: u32,
+    pub unixsocket: Option<Vec<u8>>,
+    /// Octal mode; `None`: as the umask gives it.
+    pub unixsocketperm: Option<u32>,
+    pub unixsocketgroup: Option<Vec<u8>>,
+    /// Seconds a client may be idle; 0 = for ever.
+    pub timeout_s: u64,
+    pub maxclients: u32,
+    pub protected_mode: bool,
+    /// The default user's password.
+    pub requirepass: Option<Vec<u8>>,
+    /// `user` lines, as words after `user`.
+    pub users: Vec<Vec<Vec<u8>>>,
+    pub aclfile: Option<Vec<u8>>,
+    pub acllog_max_len: u64,
+    pub acl_pubsub_allchannels: bool,
+    pub output_normal: OutputLimit,
+    pub output_pubsub: OutputLimit,
+    pub output_replica: OutputLimit,
+    /// `rename-command NAME NEW` of our own commands: lower-case name, new name (empty: removed).
+    pub renamed_commands: Vec<(Vec<u8>, Vec<u8>)>,
+    pub daemonize: bool,
+    pub pidfile: Option<Vec<u8>>,
+    pub supervised: Supervised,
+    /// Empty: standard output.
+    pub logfile: Vec<u8>,
+    /// `None`: the word `nothing`.
+    pub loglevel: Option<LogLevel>,
+    pub syslog_enabled: bool,
+    pub syslog_ident: Vec<u8>,
+    /// The facility word in lower case, e.g. `local0`.
+    pub syslog_facility: Vec<u8>,
+    pub set_proc_title: bool,
+    pub proc_title_template: Vec<u8>,
+    pub hz: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let star = |host: &[u8], optional| BindAddr { host: host.to_vec(), optional };
+        Settings {
+            port: 26379,
+            bind: vec![star(b"*", false), star(b"::*", true)],
+            bind_source_addr: None,
+            tcp_backlog: 511,
+            tcp_keepalive_s: 300,
+            unixsocket: None,
+            unixsocketperm: None,
+            unixsocketgroup: None,
+            timeout_s: 0,
+            maxclients: 10_000,
+            protected_mode: false,
+            requirepass: None,
+            users: Vec::new(),
+            aclfile: None,
+            acllog_max_len: 128,
+            acl_pubsub_allchannels: false,
+            output_normal: OutputLimit::default(),
+            output_pubsub: OutputLimit { hard_bytes: 32 << 20, soft_bytes: 8 << 20, soft_s: 60 },
+            output_replica: OutputLimit { hard_bytes: 256 << 20, soft_bytes: 64 << 20, soft_s: 60 },
+            renamed_commands: Vec::new(),
+            daemonize: false,
+            pidfile: None,
+            supervised: Supervised::No,
+            logfile: Vec::new(),
+            loglevel: Some(LogLevel::Notice),
+            syslog_enabled: false,
+            syslog_ident: b"sentinel".to_vec(),
+            syslog_facility: b"local0".to_vec(),
+            set_proc_title: true,
+            proc_title_template: b"{title} {listen-addr} {server-mode}".to_vec(),
+            hz: 10,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! sentineld: a Redis and Valkey Sentinel.
+//!
+//! The map of the house. Each layer may use only what stands to its right:
+//! `main → shell → node → { server → config } → sentinel → resp → util`
+//!
+//! - [`util`]: time in ms, seeded dice, glob, words, numbers.
+//! - [`resp`]: request parser, reply parser, writers.
+//! - [`sentinel`]: the protocol as a state machine; it knows neither sockets nor files nor clocks.
+//! - [`config`]: loading the file, and `rewrite(old text, state) → new text`.
+//! - [`server`]: clients, rights, Pub/Sub, the command table, one file per command family.
+//! - [`node`]: the sans-I/O machine as a whole; inputs in, actions out.
+//! - [`shell`]: the event loop and everything that touches the system.
+
+pub mod config;
+pub mod node;
+pub mod resp;
+pub mod sentinel;
+pub mod server;
+pub mod shell;
+pub mod util;

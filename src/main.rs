@@ -1,0 +1,3 @@
+fn main() {
+    std::process::exit(sentineld::shell::run(std::env::args_os().collect()));
+}

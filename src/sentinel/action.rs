@@ -1,0 +1,79 @@
+//! What the core asks of the world: one ordered list, drained after every input.
+#![forbid(unsafe_code)]
+
+use std::net::IpAddr;
+
+use crate::util::ident::{CheckId, ConnId, JobId, LookupId};
+use crate::util::rng::Rng;
+use crate::util::time::{Mono, Wall};
+
+/// Log levels, lowest first; the words of the `loglevel` directive.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum LogLevel {
+    Debug,
+    Verbose,
+    Notice,
+    Warning,
+}
+
+/// One thing to be done outside the core.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Open a TCP connection. Answered at once by `conn_started` or `conn_failed`.
+    Connect { conn: ConnId, ip: IpAddr, port: u16 },
+    /// Close now; nothing more will be asked of or reported for this connection.
+    Close { conn: ConnId },
+    /// Close when all output has left (or at once, if the peer takes none for 5 s).
+    CloseAfterFlush { conn: ConnId },
+    /// Stop reading from (true) or read again from (false) a client that waits for an answer.
+    Hold { conn: ConnId, hold: bool },
+    /// Write the state to disk: fetch the lines with `Node::take_save`, answer with `persisted`.
+    Persist { generation: u64 },
+    /// Look a name up; answered by `resolved`.
+    Resolve { lookup: LookupId, host: Vec<u8> },
+    /// Is this path an executable file? Answered by `script_checked`.
+    CheckScript { check: CheckId, path: Vec<u8> },
+    /// Fork and exec; answered by `spawned`, later by `child_exited`.
+    Spawn { job: JobId, argv: Vec<Vec<u8>> },
+    /// SIGKILL to a child.
+    Kill { pid: i32 },
+    /// A log line.
+    Log { level: LogLevel, text: Vec<u8> },
+    /// An event for subscribers; the node turns it into replies, the shell never sees it.
+    Publish { channel: &'static str, text: Vec<u8> },
+    /// The log level was changed.
+    SetLogLevel { level: LogLevel },
+    /// End the process: remove pid file and unix socket when `clean`, then exit with `code`.
+    Exit { code: i32, clean: bool },
+}
+
+/// What a connection writes: bytes that wait for the next flush.
+pub trait Outbox {
+    /// The output buffer of `conn`, marked to be flushed at the end of the turn; `None` if closed.
+    fn buffer(&mut self, conn: ConnId) -> Option<&mut Vec<u8>>;
+    /// A fresh connection id, with an output buffer.
+    fn open(&mut self) -> ConnId;
+    /// Forgets the buffer of a connection that was closed.
+    fn forget(&mut self, conn: ConnId);
+}
+
+/// What every acting method of the core gets: the moment, the dice, and where actions go.
+pub struct Cx<'a> {
+    pub now: Mono,
+    pub wall: Wall,
+    pub rng: &'a mut Rng,
+    pub actions: &'a mut Vec<Action>,
+    pub out: &'a mut dyn Outbox,
+}
+
+impl Cx<'_> {
+    /// Appends an action.
+    pub fn act(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    /// Appends a log line.
+    pub fn log(&mut self, level: LogLevel, text: impl Into<Vec<u8>>) {
+        self.actions.push(Action::Log { level, text: text.into() });
+    }
+}

@@ -1,0 +1,179 @@
+//! Instances: masters, replicas and sentinels (spec/protocol.md section 1).
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::failover::{Failover, Reconf};
+use super::link::LinkId;
+use super::setup::MasterOptions;
+use crate::util::ident::id_type;
+use crate::util::time::Mono;
+
+id_type!(
+    /// A monitored master.
+    MasterId
+);
+id_type!(
+    /// A replica of a master.
+    ReplicaId
+);
+id_type!(
+    /// Another sentinel, as known under one master.
+    PeerId
+);
+
+/// Any instance.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum InstId {
+    Master(MasterId),
+    Replica(ReplicaId),
+    Peer(PeerId),
+}
+
+/// The role a data node has, or reports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    Master,
+    Slave,
+}
+
+/// Where an instance lives: the host as given, its last known IP, the port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Addr {
+    pub host: Vec<u8>,
+    /// `None`: a name that has not been resolved yet.
+    pub ip: Option<IpAddr>,
+    /// 0: address unknown, never connected to.
+    pub port: u16,
+}
+
+/// A down judgement: the flag, and when the last down began (kept after coming up).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Down {
+    pub is: bool,
+    pub since: Option<Mono>,
+}
+
+/// What every instance has.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// Master: its name. Replica: announced `host:port`. Sentinel: its run id.
+    pub name: Vec<u8>,
+    /// 40 hex; empty until learnt.
+    pub runid: Vec<u8>,
+    pub addr: Addr,
+    pub link: LinkId,
+    /// Down-after in ms: the master's setting, or a copy of it.
+    pub down_after_ms: u64,
+    pub sdown: Down,
+    /// When the last successful hello was published here, or the creation.
+    pub last_publish: Mono,
+    /// A hello is on its way and not yet answered.
+    pub publish_in_flight: bool,
+    /// After an error reply: not before this.
+    pub publish_retry_at: Option<Mono>,
+    /// The moment its entry in the timer queue is set to.
+    pub armed: Option<Mono>,
+}
+
+/// What masters and replicas tell with INFO (spec/protocol.md section 5).
+#[derive(Clone, Debug)]
+pub struct DataState {
+    /// When the last INFO answer came; `None`: never.
+    pub info_refresh: Option<Mono>,
+    /// When that INFO had been sent.
+    pub info_sent: Option<Mono>,
+    /// An INFO is on its way; sent when.
+    pub info_in_flight: Option<Mono>,
+    /// The cached text.
+    pub info_text: Vec<u8>,
+    pub role_reported: Role,
+    pub role_reported_since: Mono,
+    /// SCRIPT KILL was sent in this sdown.
+    pub script_kill_sent: bool,
+}
+
+/// How far a replica is with following a promoted replica.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReconfState {
+    None,
+    Sent,
+    InProgress,
+    Done,
+}
+
+/// A monitored master.
+#[derive(Clone, Debug)]
+pub struct Master {
+    pub id: MasterId,
+    pub base: Base,
+    pub data: DataState,
+    pub options: MasterOptions,
+    pub odown: Down,
+    /// By announced `host:port`.
+    pub replicas: BTreeMap<Vec<u8>, ReplicaId>,
+    /// By run id.
+    pub peers: BTreeMap<Vec<u8>, PeerId>,
+    pub config_epoch: u64,
+    pub vote: super::vote::VoteBook,
+    /// Start time of the last attempt, ours or one we voted for: origin of the next-attempt delay.
+    pub failover_start: Option<Mono>,
+    pub election: super::election::Election,
+    pub failover: Option<Failover>,
+    /// A switched failover whose other replicas are still being reconfigured.
+    pub reconf: Option<Reconf>,
+    /// Flag master_reboot: seen to have restarted, since when.
+    pub reboot_since: Option<Mono>,
+    /// The start time for which the "Next failover delay" line was logged.
+    pub delay_logged_for: Option<Mono>,
+}
+
+/// A replica of a master.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    pub id: ReplicaId,
+    pub master: MasterId,
+    pub base: Base,
+    pub data: DataState,
+    /// `slave_priority`; default 100.
+    pub priority: u32,
+    /// `replica_announced`; default true.
+    pub announced: bool,
+    pub repl_offset: u64,
+    /// As reported; empty if unknown.
+    pub master_host: Vec<u8>,
+    pub master_port: u16,
+    pub master_link_up: bool,
+    /// Reported replication link down time in ms; -1000 if it never synced.
+    pub master_link_down_ms: i64,
+    /// When its reported master (or role) changed.
+    pub conf_changed: Mono,
+    pub reconf: ReconfState,
+    /// When SLAVEOF was sent in the current reconfiguration.
+    pub reconf_sent: Option<Mono>,
+}
+
+/// Another sentinel, as known under one master.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    pub id: PeerId,
+    pub master: MasterId,
+    pub base: Base,
+    pub last_hello: Mono,
+    /// It says that the master is down.
+    pub master_down: bool,
+    /// What it answered since the present sdown began; `None`: nothing yet.
+    pub answer: Option<bool>,
+    /// When its last answer to an ask came, or the creation.
+    pub last_ask_reply: Mono,
+    /// An ask is on its way; sent when.
+    pub ask_in_flight: Option<Mono>,
+    /// Ask again as soon as the one in flight is answered.
+    pub ask_again: bool,
+    /// When it last asked us about this master (a hint that it holds it down).
+    pub asked_us: Option<Mono>,
+    /// The run id it voted for, as it last said.
+    pub leader: Option<Vec<u8>>,
+    pub leader_epoch: u64,
+}

@@ -1,0 +1,2 @@
+//! Clients: their requests, replies, subscriptions and rights.
+#![forbid(unsafe_code)]

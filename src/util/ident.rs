@@ -1,0 +1,120 @@
+//! Typed ids, handed out by counters and never reused, and the arena that is keyed by them.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::ops::{Index, IndexMut};
+
+/// Declares a `u64` id type for [`Arena`] keys and for anything else that is counted.
+macro_rules! id_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub struct $name(pub u64);
+
+        impl From<u64> for $name {
+            fn from(n: u64) -> Self {
+                $name(n)
+            }
+        }
+
+        impl From<$name> for u64 {
+            fn from(id: $name) -> u64 {
+                id.0
+            }
+        }
+    };
+}
+
+id_type!(
+    /// A TCP or Unix connection, of a client or of a link. The shell maps it to a socket.
+    ConnId
+);
+id_type!(
+    /// A DNS lookup in progress.
+    LookupId
+);
+id_type!(
+    /// A script job, from its queueing to its end.
+    JobId
+);
+id_type!(
+    /// A question to the shell whether a path is an executable file.
+    CheckId
+);
+
+pub(crate) use id_type;
+
+/// An ordered map from a typed id to its value; ids count up and are never reused.
+#[derive(Clone, Debug)]
+pub struct Arena<I, T> {
+    next: u64,
+    map: BTreeMap<u64, T>,
+    marker: PhantomData<I>,
+}
+
+impl<I, T> Default for Arena<I, T> {
+    fn default() -> Self {
+        Arena { next: 1, map: BTreeMap::new(), marker: PhantomData }
+    }
+}
+
+impl<I: Copy + From<u64> + Into<u64>, T> Arena<I, T> {
+    /// Stores what `make` builds from its new id.
+    pub fn insert_with(&mut self, make: impl FnOnce(I) -> T) -> I {
+        let id = self.next;
+        self.next += 1;
+        self.map.insert(id, make(I::from(id)));
+        I::from(id)
+    }
+
+    pub fn get(&self, id: I) -> Option<&T> {
+        self.map.get(&id.into())
+    }
+
+    pub fn get_mut(&mut self, id: I) -> Option<&mut T> {
+        self.map.get_mut(&id.into())
+    }
+
+    pub fn remove(&mut self, id: I) -> Option<T> {
+        self.map.remove(&id.into())
+    }
+
+    pub fn contains(&self, id: I) -> bool {
+        self.map.contains_key(&id.into())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (I, &T)> {
+        self.map.iter().map(|(id, value)| (I::from(*id), value))
+    }
+
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.map.values()
+    }
+
+    pub fn ids(&self) -> Vec<I> {
+        self.map.keys().map(|id| I::from(*id)).collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+}
+
+impl<I: Copy + From<u64> + Into<u64>, T> Index<I> for Arena<I, T> {
+    type Output = T;
+
+    fn index(&self, id: I) -> &T {
+        self.get(id).expect("ids held by live instances are live")
+    }
+}
+
+impl<I: Copy + From<u64> + Into<u64>, T> IndexMut<I> for Arena<I, T> {
+    fn index_mut(&mut self, id: I) -> &mut T {
+        self.get_mut(id).expect("ids held by live instances are live")
+    }
+}

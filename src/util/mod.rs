@@ -1,0 +1,9 @@
+//! Small tools without any knowledge of Sentinel: time, random numbers, glob, words, numbers.
+#![forbid(unsafe_code)]
+
+pub mod glob;
+pub mod ident;
+pub mod num;
+pub mod rng;
+pub mod time;
+pub mod words;
