@@ -118,3 +118,43 @@ impl<I: Copy + From<u64> + Into<u64>, T> IndexMut<I> for Arena<I, T> {
         self.get_mut(id).expect("ids held by live instances are live")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Arena, ConnId};
+
+    #[test]
+    fn ids_count_up_and_are_never_reused() {
+        let mut arena: Arena<ConnId, String> = Arena::default();
+        let first = arena.insert_with(|id| format!("conn {}", id.0));
+        let second = arena.insert_with(|id| format!("conn {}", id.0));
+        assert!(first < second);
+        assert_eq!(arena[first], format!("conn {}", first.0));
+        assert_eq!(arena.remove(second), Some(format!("conn {}", second.0)));
+        assert_eq!(arena.remove(second), None);
+        let third = arena.insert_with(|_| String::new());
+        assert!(third > second);
+        assert_eq!(arena.ids(), [first, third]);
+    }
+
+    #[test]
+    fn finds_changes_and_lists_in_order() {
+        let mut arena: Arena<ConnId, u32> = Arena::default();
+        assert!(arena.is_empty());
+        let ids: Vec<ConnId> = (0..5).map(|n| arena.insert_with(|_| n)).collect();
+        arena[ids[1]] = 10;
+        *arena.get_mut(ids[2]).expect("just stored") += 10;
+        assert_eq!(arena.len(), 5);
+        assert_eq!(arena.values().copied().collect::<Vec<_>>(), [0, 10, 12, 3, 4]);
+        assert!(arena.iter().map(|(id, _)| id).eq(ids.iter().copied()));
+        assert!(arena.contains(ids[4]) && !arena.contains(ConnId(99)));
+        assert_eq!(arena.get(ConnId(99)), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "ids held by live instances are live")]
+    fn a_dead_id_is_a_bug() {
+        let arena: Arena<ConnId, u32> = Arena::default();
+        let _ = arena[ConnId(1)];
+    }
+}

@@ -32,3 +32,46 @@ pub fn mix(bits: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Rng, mix};
+
+    #[test]
+    fn follows_the_published_sequence() {
+        let mut rng = Rng::new(1_234_567);
+        let first = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973];
+        assert_eq!([rng.next_u64(), rng.next_u64()], first);
+    }
+
+    #[test]
+    fn equal_seeds_give_equal_sequences() {
+        let mut rng = Rng::new(9);
+        let mut twin = rng.clone();
+        let mut other = Rng::new(10);
+        let drawn: Vec<u64> = (0..8).map(|_| rng.next_u64()).collect();
+        assert_eq!(drawn, (0..8).map(|_| twin.next_u64()).collect::<Vec<_>>());
+        assert_ne!(drawn, (0..8).map(|_| other.next_u64()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn stays_below_the_bound_and_reaches_every_number() {
+        let mut rng = Rng::new(3);
+        assert_eq!(rng.below(0), 0);
+        assert_eq!(rng.below(1), 0);
+        let mut seen = [false; 10];
+        for _ in 0..1000 {
+            seen[rng.below(10) as usize] = true;
+        }
+        assert_eq!(seen, [true; 10]);
+        assert!((0..1000).any(|_| rng.below(u64::MAX) > u64::MAX / 2));
+    }
+
+    #[test]
+    fn near_inputs_are_scrambled_far_apart() {
+        assert_eq!(mix(42), mix(42));
+        for n in 0..64u64 {
+            assert!((mix(n) ^ mix(n + 1)).count_ones() > 8, "{n}");
+        }
+    }
+}
