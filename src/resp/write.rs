@@ -10,51 +10,213 @@ pub enum Dialect {
 }
 
 /// `+text`; CR and LF become blanks.
-pub fn simple(_out: &mut Vec<u8>, _text: &[u8]) {
-    todo!()
+pub fn simple(out: &mut Vec<u8>, text: &[u8]) {
+    line(out, b'+', text);
 }
+
 /// `-text`, where text begins with its code (`ERR …`); CR and LF become blanks.
-pub fn error(_out: &mut Vec<u8>, _text: &[u8]) {
-    todo!()
+pub fn error(out: &mut Vec<u8>, text: &[u8]) {
+    line(out, b'-', text);
 }
-pub fn int(_out: &mut Vec<u8>, _n: i64) {
-    todo!()
+
+/// `:n`.
+pub fn int(out: &mut Vec<u8>, n: i64) {
+    out.push(b':');
+    out.extend_from_slice(Decimal::signed(n).text());
+    out.extend_from_slice(b"\r\n");
 }
-pub fn bulk(_out: &mut Vec<u8>, _bytes: &[u8]) {
-    todo!()
+
+/// `$` with any bytes.
+pub fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
+    header(out, b'$', bytes.len());
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(b"\r\n");
 }
+
 /// A bulk holding a decimal number.
-pub fn bulk_int(_out: &mut Vec<u8>, _n: i64) {
-    todo!()
+pub fn bulk_int(out: &mut Vec<u8>, n: i64) {
+    bulk(out, Decimal::signed(n).text());
 }
+
 /// RESP2 `$-1`, RESP3 `_`.
-pub fn null(_out: &mut Vec<u8>, _dialect: Dialect) {
-    todo!()
+pub fn null(out: &mut Vec<u8>, dialect: Dialect) {
+    out.extend_from_slice(choose(dialect, b"$-1\r\n", b"_\r\n"));
 }
+
 /// RESP2 `*-1`, RESP3 `_`.
-pub fn null_array(_out: &mut Vec<u8>, _dialect: Dialect) {
-    todo!()
+pub fn null_array(out: &mut Vec<u8>, dialect: Dialect) {
+    out.extend_from_slice(choose(dialect, b"*-1\r\n", b"_\r\n"));
 }
-pub fn array(_out: &mut Vec<u8>, _len: usize) {
-    todo!()
+
+/// The head of an array; its `len` elements follow.
+pub fn array(out: &mut Vec<u8>, len: usize) {
+    header(out, b'*', len);
 }
+
 /// `pairs` key-value pairs: RESP2 a flat array, RESP3 a map.
-pub fn map(_out: &mut Vec<u8>, _pairs: usize, _dialect: Dialect) {
-    todo!()
+pub fn map(out: &mut Vec<u8>, pairs: usize, dialect: Dialect) {
+    match dialect {
+        Dialect::Resp2 => header(out, b'*', 2 * pairs),
+        Dialect::Resp3 => header(out, b'%', pairs),
+    }
 }
+
 /// RESP2 an array, RESP3 a set.
-pub fn set(_out: &mut Vec<u8>, _len: usize, _dialect: Dialect) {
-    todo!()
+pub fn set(out: &mut Vec<u8>, len: usize, dialect: Dialect) {
+    header(out, choose(dialect, b'*', b'~'), len);
 }
+
 /// RESP2 an array, RESP3 a push.
-pub fn push(_out: &mut Vec<u8>, _len: usize, _dialect: Dialect) {
-    todo!()
+pub fn push(out: &mut Vec<u8>, len: usize, dialect: Dialect) {
+    header(out, choose(dialect, b'*', b'>'), len);
 }
+
 /// RESP2 a bulk of `text`, RESP3 a verbatim string with format `txt`.
-pub fn verbatim(_out: &mut Vec<u8>, _text: &[u8], _dialect: Dialect) {
-    todo!()
+pub fn verbatim(out: &mut Vec<u8>, text: &[u8], dialect: Dialect) {
+    match dialect {
+        Dialect::Resp2 => bulk(out, text),
+        Dialect::Resp3 => {
+            header(out, b'=', text.len() + 4);
+            out.extend_from_slice(b"txt:");
+            out.extend_from_slice(text);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
 }
+
 /// A command: an array of bulks.
-pub fn command(_out: &mut Vec<u8>, _words: &[&[u8]]) {
-    todo!()
+pub fn command(out: &mut Vec<u8>, words: &[&[u8]]) {
+    array(out, words.len());
+    for word in words {
+        bulk(out, word);
+    }
+}
+
+fn choose<T>(dialect: Dialect, resp2: T, resp3: T) -> T {
+    match dialect {
+        Dialect::Resp2 => resp2,
+        Dialect::Resp3 => resp3,
+    }
+}
+
+fn line(out: &mut Vec<u8>, kind: u8, text: &[u8]) {
+    out.push(kind);
+    let start = out.len();
+    out.extend_from_slice(text);
+    for byte in &mut out[start..] {
+        if matches!(byte, b'\r' | b'\n') {
+            *byte = b' ';
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn header(out: &mut Vec<u8>, kind: u8, len: usize) {
+    out.push(kind);
+    out.extend_from_slice(Decimal::unsigned(len as u64).text());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A number's text on the stack; the end of `digits` is in use.
+struct Decimal {
+    digits: [u8; Decimal::MAX_LEN],
+    start: usize,
+}
+
+impl Decimal {
+    /// 20 digits of the largest `u64`; as long as the least `i64` with its sign.
+    const MAX_LEN: usize = 20;
+
+    fn unsigned(mut n: u64) -> Decimal {
+        let mut digits = [0; Decimal::MAX_LEN];
+        let mut start = digits.len();
+        loop {
+            start -= 1;
+            digits[start] = b'0' + (n % 10) as u8;
+            n /= 10;
+            if n == 0 {
+                return Decimal { digits, start };
+            }
+        }
+    }
+
+    fn signed(n: i64) -> Decimal {
+        let mut decimal = Decimal::unsigned(n.unsigned_abs());
+        if n < 0 {
+            decimal.start -= 1;
+            decimal.digits[decimal.start] = b'-';
+        }
+        decimal
+    }
+
+    fn text(&self) -> &[u8] {
+        &self.digits[self.start..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Dialect::{Resp2, Resp3};
+    use super::*;
+
+    /// What `write` appends to bytes that are there already.
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = b"<".to_vec();
+        write(&mut out);
+        String::from_utf8(out).expect("the texts here are ASCII").split_off(1)
+    }
+
+    #[test]
+    fn lines_stay_lines() {
+        assert_eq!(written(|out| simple(out, b"OK")), "+OK\r\n");
+        assert_eq!(written(|out| simple(out, b"")), "+\r\n");
+        assert_eq!(written(|out| simple(out, b"a\r\nb\nc")), "+a  b c\r\n");
+        assert_eq!(written(|out| error(out, b"ERR x\r\n+OK")), "-ERR x  +OK\r\n");
+    }
+
+    #[test]
+    fn numbers_of_every_length() {
+        let mut numbers = vec![0, i64::MIN, i64::MAX];
+        let mut power = 1i64;
+        while power < i64::MAX / 10 {
+            power *= 10;
+            numbers.extend([power, power - 1, -power, 1 - power]);
+        }
+        for n in numbers {
+            let text = n.to_string();
+            assert_eq!(written(|out| int(out, n)), format!(":{text}\r\n"));
+            let expected = format!("${}\r\n{text}\r\n", text.len());
+            assert_eq!(written(|out| bulk_int(out, n)), expected);
+        }
+        assert_eq!(Decimal::unsigned(u64::MAX).text(), u64::MAX.to_string().as_bytes());
+    }
+
+    #[test]
+    fn bulks_hold_any_bytes() {
+        assert_eq!(written(|out| bulk(out, b"")), "$0\r\n\r\n");
+        assert_eq!(written(|out| bulk(out, b"a\r\n\0b")), "$5\r\na\r\n\0b\r\n");
+    }
+
+    #[test]
+    fn each_dialect_has_its_types() {
+        assert_eq!(written(|out| null(out, Resp2)), "$-1\r\n");
+        assert_eq!(written(|out| null(out, Resp3)), "_\r\n");
+        assert_eq!(written(|out| null_array(out, Resp2)), "*-1\r\n");
+        assert_eq!(written(|out| null_array(out, Resp3)), "_\r\n");
+        assert_eq!(written(|out| array(out, 0)), "*0\r\n");
+        assert_eq!(written(|out| map(out, 12, Resp2)), "*24\r\n");
+        assert_eq!(written(|out| map(out, 12, Resp3)), "%12\r\n");
+        assert_eq!(written(|out| set(out, 3, Resp2)), "*3\r\n");
+        assert_eq!(written(|out| set(out, 3, Resp3)), "~3\r\n");
+        assert_eq!(written(|out| push(out, 3, Resp2)), "*3\r\n");
+        assert_eq!(written(|out| push(out, 3, Resp3)), ">3\r\n");
+        assert_eq!(written(|out| verbatim(out, b"a=1\n", Resp2)), "$4\r\na=1\n\r\n");
+        assert_eq!(written(|out| verbatim(out, b"a=1\n", Resp3)), "=8\r\ntxt:a=1\n\r\n");
+    }
+
+    #[test]
+    fn commands_are_arrays_of_bulks() {
+        let text = written(|out| command(out, &[b"SENTINEL", b"", b"a b"]));
+        assert_eq!(text, "*3\r\n$8\r\nSENTINEL\r\n$0\r\n\r\n$3\r\na b\r\n");
+    }
 }
