@@ -1,6 +1,288 @@
 //! When to try: staggered candidacies and early new elections (design/beyond.md 2).
+//!
+//! The candidate order is that of the run ids and is not rotated by epoch, so that one sentinel
+//! leads all masters that fail together and its epochs reach the voters in order.
 #![forbid(unsafe_code)]
 
-/// What is remembered of elections for one master.
+use std::collections::BTreeMap;
+
+use super::Sentinel;
+use super::action::{Cx, LogLevel};
+use super::event::Event;
+use super::failover::{Failover, State};
+use super::instance::{InstId, MasterId, Peer, Role};
+use super::timers::NEVER;
+use crate::util::time::{Mono, Wall};
+
+/// Bounds of the step between candidates, in ms.
+const STEP_MIN_MS: u64 = 20;
+const STEP_MAX_MS: u64 = 250;
+/// At most so many candidates are waited for.
+const MAX_STEPS: u64 = 5;
+/// Early new elections after failed ones; then the plain delay of 2 × failover-timeout.
+const MAX_EARLY: u32 = 8;
+
+/// What is remembered of elections for one master, as long as it stays odown.
 #[derive(Clone, Debug, Default)]
-pub struct Election {}
+pub struct Election {
+    /// An early new attempt of ours, after one that failed.
+    pub retry_at: Option<Mono>,
+    /// Early attempts so far.
+    pub attempts: u32,
+    /// The last attempt found no suitable replica: wait until there is one.
+    pub needs_replica: bool,
+    /// For whom we voted last, in which epoch.
+    pub voted_for: Option<(Vec<u8>, u64)>,
+}
+
+impl Election {
+    /// The master is up again.
+    pub fn calm_down(&mut self) {
+        *self = Election::default();
+    }
+}
+
+/// The step D between candidates: long enough for a vote to be asked for, saved and told.
+pub fn step_ms(round_trip_8th_ms: u64, save_ms: u64) -> u64 {
+    (4 * (round_trip_8th_ms.div_ceil(8) + save_ms)).clamp(STEP_MIN_MS, STEP_MAX_MS)
+}
+
+/// How long to let others go first: `smaller` peers with smaller ids may step forward, `denied`
+/// tells that one of them does not hold the master down (yet).
+pub fn stagger_ms(smaller: u64, denied: bool, step_ms: u64) -> u64 {
+    match (smaller, denied) {
+        (0, true) => step_ms / 4,
+        (n, _) => n.min(MAX_STEPS) * step_ms,
+    }
+}
+
+/// The pause before an early new attempt; `rank` 0 is the best placed candidate.
+pub fn retry_ms(rank: u64, attempt: u32, step_ms: u64) -> u64 {
+    let doubled = attempt.saturating_sub(2).min(MAX_EARLY);
+    ((rank + 1) * step_ms) << doubled
+}
+
+/// The outcome of a count of votes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Count {
+    Won,
+    /// Somebody else has the majority.
+    Lost,
+    /// No majority is possible any more.
+    Split,
+    Open,
+}
+
+/// Judges votes: `mine` and `best_other` were given, `open` may still come.
+pub fn judge(voters: usize, quorum: usize, mine: usize, best_other: usize, open: usize) -> Count {
+    let majority = voters / 2 + 1;
+    let needed = majority.max(quorum);
+    if mine >= needed {
+        Count::Won
+    } else if best_other >= majority {
+        Count::Lost
+    } else if mine + open < needed {
+        Count::Split
+    } else {
+        Count::Open
+    }
+}
+
+impl Sentinel {
+    fn step_of(&self, id: MasterId) -> u64 {
+        let trips = self.peers_of(id).filter_map(|peer| self.links[peer.base.link].rtt_8th_ms);
+        step_ms(trips.max().unwrap_or(0), self.saves.took_ms())
+    }
+
+    /// Whether a peer would answer: connected, and no PING outstanding for over two periods.
+    fn is_live(&self, now: Mono, peer: &Peer) -> bool {
+        let link = &self.links[peer.base.link];
+        let period_ms = self.ping_period_ms(InstId::Peer(peer.id));
+        let prompt = |since| now.since(since) <= 2 * period_ms;
+        link.connected() && link.outstanding_since.is_none_or(prompt)
+    }
+
+    fn majority_is_live(&self, now: Mono, id: MasterId) -> bool {
+        let live = self.peers_of(id).filter(|peer| self.is_live(now, peer)).count() + 1;
+        let voters = self.masters[id].peers.len() + 1;
+        live > voters / 2
+    }
+
+    fn a_replica_is_master(&self, id: MasterId) -> bool {
+        let mut replicas = self.replicas_of(id);
+        replicas.any(|replica| replica.data.role_reported == Role::Master)
+    }
+
+    /// When a failover of this master may start, as things stand.
+    pub(super) fn start_due(&self, now: Mono, id: MasterId) -> Mono {
+        let master = &self.masters[id];
+        let (true, Some(odown_since)) = (master.odown.is, master.odown.since) else {
+            return NEVER;
+        };
+        if master.failover.is_some() {
+            return NEVER;
+        }
+        let steps = self.stagger_now(now, id);
+        let plain = odown_since.max(self.next_attempt(id)).after(steps);
+        let lost = self.leader_lost(id).map_or(NEVER, |at| odown_since.max(at).after(steps));
+        plain.min(lost).min(self.early_retry(now, id))
+    }
+
+    fn stagger_now(&self, now: Mono, id: MasterId) -> u64 {
+        let smaller = |peer: &&Peer| peer.base.runid < self.myid && self.is_live(now, peer);
+        let (mut before, mut denied) = (0, false);
+        for peer in self.peers_of(id).filter(smaller) {
+            match peer.answer {
+                Some(false) => denied = true,
+                _ => before += 1,
+            }
+        }
+        stagger_ms(before, denied, self.step_of(id))
+    }
+
+    /// When C's rule allows the next attempt.
+    fn next_attempt(&self, id: MasterId) -> Mono {
+        let master = &self.masters[id];
+        let wait_ms = master.options.failover_timeout_ms.saturating_mul(2);
+        master.failover_start.map_or(Mono(0), |start| start.after(wait_ms))
+    }
+
+    /// Since when the leader we voted for is gone, if it is and nobody was promoted.
+    fn leader_lost(&self, id: MasterId) -> Option<Mono> {
+        let master = &self.masters[id];
+        let (leader, _) = master.election.voted_for.as_ref()?;
+        let peer = &self.peers[*master.peers.get(leader)?];
+        if self.a_replica_is_master(id) {
+            return None;
+        }
+        let link = &self.links[peer.base.link];
+        match (peer.base.sdown.is, link.connected()) {
+            (false, true) => None,
+            _ => link.outstanding_since.or(peer.base.sdown.since),
+        }
+    }
+
+    fn early_retry(&self, now: Mono, id: MasterId) -> Mono {
+        let election = &self.masters[id].election;
+        let Some(at) = election.retry_at else { return NEVER };
+        let hopeless = election.needs_replica && !self.has_suitable_replica(now, id);
+        if hopeless || self.a_replica_is_master(id) || !self.majority_is_live(now, id) {
+            return NEVER;
+        }
+        at
+    }
+
+    /// Starts a failover if its time has come; logs once if it must wait for long.
+    pub(super) fn consider_start(&mut self, cx: &mut Cx, id: MasterId) {
+        if self.start_due(cx.now, id) <= cx.now {
+            self.start_failover(cx, id, false);
+            return;
+        }
+        let next = self.next_attempt(id);
+        let master = &mut self.masters[id];
+        let blocked = master.odown.is && master.failover.is_none() && next > cx.now;
+        if !blocked || master.delay_logged_for == master.failover_start {
+            return;
+        }
+        master.delay_logged_for = master.failover_start;
+        let at = Wall { unix_ms: cx.wall.unix_ms + next.since(cx.now), ..cx.wall };
+        let when = at.ctime();
+        let text = format!("Next failover delay: I will not start a failover before {when}");
+        cx.log(LogLevel::Notice, text);
+    }
+
+    /// We voted for another: let it work.
+    pub(super) fn defer_to(&mut self, cx: &mut Cx, id: MasterId, leader: Vec<u8>, epoch: u64) {
+        let start = cx.now.after(cx.rng.below(1_000));
+        let master = &mut self.masters[id];
+        master.failover_start = Some(start);
+        master.election = Election { voted_for: Some((leader, epoch)), ..Election::default() };
+        if let Some(failover) = &master.failover
+            && failover.state == State::WaitStart
+            && failover.epoch < epoch
+            && !failover.forced
+        {
+            master.failover = None;
+            let event = Event::warning("-failover-abort-not-elected");
+            self.plain_event(cx, event, InstId::Master(id));
+        }
+    }
+
+    /// One look at the votes in wait_start.
+    pub(super) fn count_votes(&mut self, cx: &mut Cx, id: MasterId, failover: &Failover) {
+        let own = &self.masters[id].vote;
+        let own_saved =
+            own.durable.epoch == failover.epoch && own.durable.leader.as_ref() == Some(&self.myid);
+        if failover.forced {
+            if own_saved {
+                self.elected(cx, id);
+            }
+            return;
+        }
+        let own_open = own.pending.iter().any(|(_, vote)| vote.epoch == failover.epoch);
+        let mut votes: BTreeMap<&[u8], usize> = BTreeMap::new();
+        let mut open = usize::from(own_open);
+        for peer in self.peers_of(id) {
+            match &peer.leader {
+                Some(leader) if peer.leader_epoch == failover.epoch => {
+                    *votes.entry(leader).or_default() += 1;
+                }
+                _ if peer.vote_reply_epoch != Some(failover.epoch) => open += 1,
+                _ => {}
+            }
+        }
+        *votes.entry(&self.myid).or_default() += usize::from(own_saved);
+        let mine = votes[self.myid.as_slice()];
+        let ahead = |(leader, count): &(&&[u8], &usize)| {
+            **count > mine || (**count == mine && **leader < self.myid.as_slice())
+        };
+        let others = || votes.iter().filter(|(leader, _)| **leader != self.myid.as_slice());
+        let rank = others().filter(ahead).count() as u64;
+        let best = others().max_by_key(|(_, count)| **count);
+        let best_other = best.map_or(0, |(_, count)| *count);
+        let winner = best.map(|(leader, _)| leader.to_vec());
+        let voters = self.masters[id].peers.len() + 1;
+        let quorum = self.masters[id].options.quorum as usize;
+        match judge(voters, quorum, mine, best_other, open) {
+            Count::Won if own_saved => self.elected(cx, id),
+            Count::Won | Count::Open => self.check_election_timeout(cx, id, failover),
+            Count::Lost => {
+                let leader = winner.unwrap_or_default();
+                self.masters[id].election.voted_for = Some((leader, failover.epoch));
+                self.abort_failover(cx, id, "-failover-abort-not-elected");
+            }
+            Count::Split => {
+                self.abort_failover(cx, id, "-failover-abort-not-elected");
+                self.schedule_retry(cx, id, rank);
+            }
+        }
+    }
+
+    fn check_election_timeout(&mut self, cx: &mut Cx, id: MasterId, failover: &Failover) {
+        if self.election_deadline(id, failover) > cx.now {
+            return;
+        }
+        self.abort_failover(cx, id, "-failover-abort-not-elected");
+        self.schedule_retry(cx, id, 0);
+    }
+
+    /// When a failover in wait_start gives up.
+    pub(super) fn election_deadline(&self, id: MasterId, failover: &Failover) -> Mono {
+        let master = &self.masters[id];
+        let timeout_ms = self.periods.election_timeout_ms.min(master.options.failover_timeout_ms);
+        master.failover_start.unwrap_or(failover.state_since).after(timeout_ms + 1)
+    }
+
+    /// After an attempt of ours that failed: try again soon, in the order of the candidates.
+    pub(super) fn schedule_retry(&mut self, cx: &mut Cx, id: MasterId, rank: u64) {
+        let step_ms = self.step_of(id);
+        let election = &mut self.masters[id].election;
+        election.attempts += 1;
+        election.retry_at = None;
+        if election.attempts <= MAX_EARLY {
+            let pause_ms = retry_ms(rank, election.attempts, step_ms);
+            election.retry_at = Some(cx.now.after(pause_ms + cx.rng.below(step_ms / 4 + 1)));
+        }
+        self.arm(cx.now, InstId::Master(id));
+    }
+}

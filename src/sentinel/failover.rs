@@ -1,14 +1,34 @@
-//! The failover, state by state (spec/protocol.md section 9).
+//! The failover, state by state (spec/protocol.md section 9, design/beyond.md 1).
+//!
+//! [`Sentinel::master_progress`] looks at a master whenever something about it has changed; each
+//! state has one function. Up to the promotion a failover can be aborted; with the promotion the
+//! master is switched at once, and what is left of the work is a [`Reconf`] beside the master.
 #![forbid(unsafe_code)]
 
-use super::instance::ReplicaId;
+use super::Sentinel;
+use super::action::{Action, Cx, LogLevel};
+use super::event::{Event, Subject};
+use super::instance::{Addr, InstId, MasterId, ReconfState, ReplicaId};
+use super::link::{Channel, Sent};
+use super::select::{Choice, FRESH_INFO_WAIT_MS, choose};
+use super::timers::NEVER;
 use crate::util::time::Mono;
 
+/// INFO after the promotion was asked for: first after this, then doubling, at most
+/// [`PROMOTION_INFO_MAX_MS`] apart.
+const PROMOTION_INFO_FIRST_MS: u64 = 2;
+const PROMOTION_INFO_MAX_MS: u64 = 100;
+/// Exit code of SENTINEL SIMULATE-FAILURE.
+const SIMULATED_CRASH_CODE: i32 = 99;
+/// More states than a failover can pass through in one turn.
+const MAX_STEPS_PER_TURN: usize = 8;
+
 /// A failover in progress, from its start to the switch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Failover {
     pub epoch: u64,
     pub forced: bool,
+    pub started: Mono,
     pub state: State,
     pub state_since: Mono,
 }
@@ -19,12 +39,392 @@ pub enum State {
     WaitStart,
     SelectSlave,
     SendSlaveofNoOne { replica: ReplicaId },
-    WaitPromotion { replica: ReplicaId },
+    WaitPromotion { replica: ReplicaId, next_info: Mono, info_gap_ms: u64 },
+}
+
+impl State {
+    /// The replica that is to be promoted.
+    pub fn replica(&self) -> Option<ReplicaId> {
+        match *self {
+            State::SendSlaveofNoOne { replica } => Some(replica),
+            State::WaitPromotion { replica, .. } => Some(replica),
+            State::WaitStart | State::SelectSlave => None,
+        }
+    }
 }
 
 /// What is left of a failover after the switch: replicas that do not yet follow.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reconf {
     pub since: Mono,
     pub forced: bool,
+    /// The old master, told to follow beside the count of parallel-syncs.
+    pub old_master: Option<ReplicaId>,
+}
+
+impl Sentinel {
+    /// Does for a master whatever can be done now: start, votes, the steps of a failover.
+    pub(super) fn master_progress(&mut self, cx: &mut Cx, id: MasterId) {
+        if self.tilt.since.is_some() {
+            return;
+        }
+        for _ in 0..MAX_STEPS_PER_TURN {
+            let before = self.masters[id].failover.map(|failover| failover.state);
+            self.step(cx, id);
+            if self.masters[id].failover.map(|failover| failover.state) == before {
+                break;
+            }
+        }
+        self.step_reconf(cx, id);
+        self.arm(cx.now, InstId::Master(id));
+    }
+
+    fn step(&mut self, cx: &mut Cx, id: MasterId) {
+        let Some(failover) = self.masters[id].failover else {
+            self.consider_start(cx, id);
+            return;
+        };
+        match failover.state {
+            State::WaitStart => self.count_votes(cx, id, &failover),
+            State::SelectSlave => self.select_slave(cx, id, &failover),
+            State::SendSlaveofNoOne { replica } => self.promote(cx, id, &failover, replica),
+            State::WaitPromotion { replica, next_info, info_gap_ms } => {
+                if self.failover_timed_out(cx, id, &failover) {
+                    self.abort_and_retry(cx, id, "-failover-abort-slave-timeout");
+                } else if next_info <= cx.now {
+                    let info_gap_ms = (info_gap_ms * 2).min(PROMOTION_INFO_MAX_MS);
+                    let next_info = cx.now.after(info_gap_ms);
+                    let state = State::WaitPromotion { replica, next_info, info_gap_ms };
+                    self.set_failover_state(id, state, failover.state_since);
+                    self.send_info(cx, InstId::Replica(replica));
+                }
+            }
+        }
+    }
+
+    /// When the failover of a master has to be looked at again.
+    pub(super) fn failover_due(&self, now: Mono, id: MasterId) -> Mono {
+        let master = &self.masters[id];
+        let Some(failover) = &master.failover else {
+            return self.start_due(now, id).min(self.reconf_due(id));
+        };
+        let timeout = failover.state_since.after(master.options.failover_timeout_ms + 1);
+        match failover.state {
+            State::WaitStart if failover.forced => NEVER,
+            State::WaitStart => self.election_deadline(id, failover),
+            State::SelectSlave => failover.state_since.after(FRESH_INFO_WAIT_MS),
+            State::SendSlaveofNoOne { .. } => timeout,
+            State::WaitPromotion { next_info, .. } => timeout.min(next_info),
+        }
+    }
+
+    /// Starts a failover in a new epoch; the own vote is saved while the others are asked.
+    pub(super) fn start_failover(&mut self, cx: &mut Cx, id: MasterId, forced: bool) {
+        self.end_reconf(cx, id);
+        let epoch = self.highest_epoch(id).saturating_add(1);
+        self.adopt_epoch(cx, epoch);
+        let start = cx.now.after(cx.rng.below(1_000));
+        let now = cx.now;
+        let state = State::WaitStart;
+        let master = &mut self.masters[id];
+        master.failover_start = Some(start);
+        master.election.retry_at = None;
+        master.election.needs_replica = false;
+        master.election.voted_for = None;
+        master.failover = Some(Failover { epoch, forced, started: now, state, state_since: now });
+        self.plain_event(cx, Event::warning("+try-failover"), InstId::Master(id));
+        let myid = self.myid.clone();
+        self.record_vote(cx, id, myid, epoch);
+        if self.masters[id].base.sdown.is {
+            self.ask_all(cx, id);
+        }
+        if forced {
+            self.ask_replicas_info(cx, id);
+        }
+        self.arm(cx.now, InstId::Master(id));
+    }
+
+    fn highest_epoch(&self, id: MasterId) -> u64 {
+        let told = self.peers_of(id).map(|peer| peer.leader_epoch).max().unwrap_or(0);
+        let own = self.masters[id].vote.last_epoch();
+        self.current_epoch.max(told).max(own)
+    }
+
+    /// The own vote could not be saved: without it nobody is elected. A forced failover needs no
+    /// votes and goes on, as in C.
+    pub(super) fn own_vote_lost(&mut self, cx: &mut Cx, id: MasterId, epoch: u64) {
+        let Some(failover) = self.masters[id].failover else { return };
+        if failover.epoch != epoch || failover.state != State::WaitStart {
+            return;
+        }
+        if failover.forced {
+            self.elected(cx, id);
+        } else {
+            self.abort_and_retry(cx, id, "-failover-abort-not-elected");
+        }
+    }
+
+    pub(super) fn elected(&mut self, cx: &mut Cx, id: MasterId) {
+        self.plain_event(cx, Event::warning("+elected-leader"), InstId::Master(id));
+        if self.simulate.crash_after_election {
+            self.simulated_crash(cx);
+        }
+        self.set_failover_state(id, State::SelectSlave, cx.now);
+        let event = Event::warning("+failover-state-select-slave");
+        self.plain_event(cx, event, InstId::Master(id));
+    }
+
+    fn simulated_crash(&mut self, cx: &mut Cx) {
+        cx.log(LogLevel::Warning, "Sentinel CRASH because of SENTINEL simulate-failure");
+        cx.act(Action::Exit { code: SIMULATED_CRASH_CODE, clean: false });
+    }
+
+    fn set_failover_state(&mut self, id: MasterId, state: State, since: Mono) {
+        if let Some(failover) = &mut self.masters[id].failover {
+            failover.state = state;
+            failover.state_since = since;
+        }
+    }
+
+    fn select_slave(&mut self, cx: &mut Cx, id: MasterId, failover: &Failover) {
+        let fault = self.fault_time(id, failover.started);
+        let candidates = self.candidates(cx.now, id, fault);
+        let limits = self.select_limits(cx.now, id);
+        match choose(&candidates, &limits, cx.now.since(failover.state_since)) {
+            Choice::Wait => {}
+            Choice::Nobody => {
+                self.masters[id].election.needs_replica = true;
+                self.abort_and_retry(cx, id, "-failover-abort-no-good-slave");
+            }
+            Choice::Take(replica) => {
+                let inst = InstId::Replica(replica);
+                self.plain_event(cx, Event::warning("+selected-slave"), inst);
+                self.set_failover_state(id, State::SendSlaveofNoOne { replica }, cx.now);
+                let event = Event::notice("+failover-state-send-slaveof-noone");
+                self.plain_event(cx, event, inst);
+            }
+        }
+    }
+
+    fn failover_timed_out(&self, cx: &Cx, id: MasterId, failover: &Failover) -> bool {
+        cx.now.since(failover.state_since) > self.masters[id].options.failover_timeout_ms
+    }
+
+    fn promote(&mut self, cx: &mut Cx, id: MasterId, failover: &Failover, replica: ReplicaId) {
+        // A vote for a newer epoch was given meanwhile: its leader may be at work already.
+        let voted_epoch = self.masters[id].vote.last_epoch();
+        if voted_epoch > failover.epoch || (voted_epoch != failover.epoch && !failover.forced) {
+            self.abort_failover(cx, id, "-failover-abort-not-elected");
+            return;
+        }
+        let inst = InstId::Replica(replica);
+        if !self.connected(self.base(inst).link) {
+            if self.failover_timed_out(cx, id, failover) {
+                self.abort_and_retry(cx, id, "-failover-abort-slave-timeout");
+            }
+            return;
+        }
+        self.send_slaveof(cx, inst, None);
+        self.send_info(cx, inst);
+        let info_gap_ms = PROMOTION_INFO_FIRST_MS;
+        let next_info = cx.now.after(info_gap_ms);
+        let state = State::WaitPromotion { replica, next_info, info_gap_ms };
+        self.set_failover_state(id, state, cx.now);
+        self.plain_event(cx, Event::notice("+failover-state-wait-promotion"), inst);
+    }
+
+    /// One transaction: the new role, saved in its own file, and all its clients told to come
+    /// again. `None`: become a master.
+    pub(super) fn send_slaveof(&mut self, cx: &mut Cx, inst: InstId, to: Option<&Addr>) {
+        let (host, port) = match to {
+            Some(addr) => (self.announced(addr), addr.port.to_string().into_bytes()),
+            None => (b"NO".to_vec(), b"ONE".to_vec()),
+        };
+        let commands: [&[&[u8]]; 6] = [
+            &[b"MULTI"],
+            &[b"SLAVEOF", &host, &port],
+            &[b"CONFIG", b"REWRITE"],
+            &[b"CLIENT", b"KILL", b"TYPE", b"normal"],
+            &[b"CLIENT", b"KILL", b"TYPE", b"pubsub"],
+            &[b"EXEC"],
+        ];
+        for words in commands {
+            self.send(cx, inst, Channel::Cmd, Sent::Ignored, words);
+        }
+    }
+
+    /// The chosen replica reports master: switch at once, tell everybody, then see to the rest.
+    pub(super) fn promoted(&mut self, cx: &mut Cx, id: MasterId, replica: ReplicaId) {
+        let Some(failover) = self.masters[id].failover else { return };
+        self.masters[id].config_epoch = failover.epoch;
+        self.plain_event(cx, Event::warning("+promoted-slave"), InstId::Replica(replica));
+        if self.simulate.crash_after_promotion {
+            self.simulated_crash(cx);
+        }
+        let event = Event::warning("+failover-state-reconf-slaves");
+        self.plain_event(cx, event, InstId::Master(id));
+        let from = self.told_address(id);
+        let new = self.replicas[replica].base.addr.clone();
+        let to = (self.announced(&new), new.port);
+        self.queue_reconfig_script(cx, id, b"leader", from.clone(), to.clone());
+        self.switch_event(cx, id, &from, &to);
+        let old_master = self.switch_to(cx, id, new);
+        let (since, forced) = (cx.now, failover.forced);
+        self.masters[id].reconf = Some(Reconf { since, forced, old_master });
+        self.saves.at_once(cx.now);
+        self.hello_to_all(cx, id);
+        if let Some(old_master) = old_master {
+            self.demote(cx, id, old_master);
+        }
+        self.step_reconf(cx, id);
+    }
+
+    /// Tells the old master to follow; a frozen one does so the moment it wakes.
+    fn demote(&mut self, cx: &mut Cx, id: MasterId, old_master: ReplicaId) {
+        let to = self.masters[id].base.addr.clone();
+        self.send_slaveof(cx, InstId::Replica(old_master), Some(&to));
+    }
+
+    pub(super) fn switch_event(
+        &mut self,
+        cx: &mut Cx,
+        id: MasterId,
+        from: &(Vec<u8>, u16),
+        to: &(Vec<u8>, u16),
+    ) {
+        let name = self.masters[id].base.name.clone();
+        let (from_port, to_port) = (from.1.to_string(), to.1.to_string());
+        let words: [&[u8]; 5] = [&name, &from.0, from_port.as_bytes(), &to.0, to_port.as_bytes()];
+        let text = words.join(&b' ');
+        self.event(cx, Event::warning("+switch-master"), Subject::Quiet(id), &text);
+    }
+
+    pub(super) fn abort_failover(&mut self, cx: &mut Cx, id: MasterId, name: &'static str) {
+        self.masters[id].failover = None;
+        self.plain_event(cx, Event::warning(name), InstId::Master(id));
+    }
+
+    fn abort_and_retry(&mut self, cx: &mut Cx, id: MasterId, name: &'static str) {
+        self.abort_failover(cx, id, name);
+        self.schedule_retry(cx, id, 0);
+    }
+
+    /// After the switch: replicas told to follow, at most parallel-syncs at a time.
+    pub(super) fn step_reconf(&mut self, cx: &mut Cx, id: MasterId) {
+        let Some(reconf) = self.masters[id].reconf else { return };
+        self.give_up_slow_replicas(cx, id);
+        let timeout_ms = self.masters[id].options.failover_timeout_ms;
+        let late = cx.now.since(reconf.since) > timeout_ms;
+        let down = self.masters[id].base.sdown.is;
+        let left = self.replicas_left(id, &reconf);
+        if !down && (left.is_empty() || late) {
+            if late && !left.is_empty() {
+                let event = Event::warning("+failover-end-for-timeout");
+                self.plain_event(cx, event, InstId::Master(id));
+            }
+            self.end_reconf(cx, id);
+            for replica in left {
+                self.reconf_best_effort(cx, id, replica);
+            }
+            return;
+        }
+        let active = |id: &ReplicaId| {
+            matches!(self.replicas[*id].reconf, ReconfState::Sent | ReconfState::InProgress)
+        };
+        let free = (self.masters[id].options.parallel_syncs as usize)
+            .saturating_sub(left.iter().filter(|id| active(id)).count());
+        let waiting = |replica: &&ReplicaId| {
+            let replica = &self.replicas[**replica];
+            replica.reconf == ReconfState::None && self.connected(replica.base.link)
+        };
+        let next: Vec<ReplicaId> = left.iter().filter(waiting).take(free).copied().collect();
+        for replica in next {
+            self.reconf_one(cx, id, replica);
+            self.plain_event(cx, Event::notice("+slave-reconf-sent"), InstId::Replica(replica));
+        }
+    }
+
+    /// Replicas that are up, were not promoted and do not follow yet.
+    fn replicas_left(&self, id: MasterId, reconf: &Reconf) -> Vec<ReplicaId> {
+        let left = |replica: &&super::instance::Replica| {
+            replica.reconf != ReconfState::Done
+                && !replica.base.sdown.is
+                && Some(replica.id) != reconf.old_master
+        };
+        self.replicas_of(id).filter(left).map(|replica| replica.id).collect()
+    }
+
+    fn reconf_one(&mut self, cx: &mut Cx, id: MasterId, replica: ReplicaId) {
+        let to = self.masters[id].base.addr.clone();
+        self.send_slaveof(cx, InstId::Replica(replica), Some(&to));
+        self.send_info(cx, InstId::Replica(replica));
+        let entry = &mut self.replicas[replica];
+        entry.reconf = ReconfState::Sent;
+        entry.reconf_sent = Some(cx.now);
+        self.arm(cx.now, InstId::Replica(replica));
+    }
+
+    fn reconf_best_effort(&mut self, cx: &mut Cx, id: MasterId, replica: ReplicaId) {
+        if self.connected(self.replicas[replica].base.link) {
+            let to = self.masters[id].base.addr.clone();
+            self.send_slaveof(cx, InstId::Replica(replica), Some(&to));
+            let event = Event::notice("+slave-reconf-sent-be");
+            self.plain_event(cx, event, InstId::Replica(replica));
+        }
+    }
+
+    fn give_up_slow_replicas(&mut self, cx: &mut Cx, id: MasterId) {
+        let limit_ms = self.periods.slave_reconf_timeout_ms;
+        let late = |sent: Option<Mono>| sent.is_some_and(|at| cx.now.since(at) > limit_ms);
+        let slow: Vec<ReplicaId> = self
+            .replicas_of(id)
+            .filter(|replica| replica.reconf == ReconfState::Sent && late(replica.reconf_sent))
+            .map(|replica| replica.id)
+            .collect();
+        for replica in slow {
+            self.replicas[replica].reconf = ReconfState::Done;
+            let event = Event::notice("-slave-reconf-sent-timeout");
+            self.plain_event(cx, event, InstId::Replica(replica));
+        }
+    }
+
+    /// INFO of a replica that was told to follow: sent → in progress → done.
+    pub(super) fn note_reconf(&mut self, cx: &mut Cx, id: ReplicaId, follows: bool) {
+        if self.replicas[id].reconf == ReconfState::Sent && follows {
+            self.replicas[id].reconf = ReconfState::InProgress;
+            self.plain_event(cx, Event::notice("+slave-reconf-inprog"), InstId::Replica(id));
+        }
+        let replica = &mut self.replicas[id];
+        if replica.reconf == ReconfState::InProgress && replica.master_link_up {
+            replica.reconf = ReconfState::Done;
+            self.plain_event(cx, Event::notice("+slave-reconf-done"), InstId::Replica(id));
+        }
+    }
+
+    /// Ends what is left of a switched failover, if anything.
+    pub(super) fn end_reconf(&mut self, cx: &mut Cx, id: MasterId) {
+        if self.masters[id].reconf.take().is_none() {
+            return;
+        }
+        for replica in self.masters[id].replicas.values() {
+            self.replicas[*replica].reconf = ReconfState::None;
+        }
+        self.plain_event(cx, Event::warning("+failover-end"), InstId::Master(id));
+    }
+
+    fn reconf_due(&self, id: MasterId) -> Mono {
+        let master = &self.masters[id];
+        let Some(reconf) = &master.reconf else { return NEVER };
+        let end = reconf.since.after(master.options.failover_timeout_ms + 1);
+        let limit_ms = self.periods.slave_reconf_timeout_ms;
+        let sent = self.replicas_of(id).filter(|replica| replica.reconf == ReconfState::Sent);
+        let slow = sent.filter_map(|replica| replica.reconf_sent).min();
+        end.min(slow.map_or(NEVER, |at| at.after(limit_ms + 1)))
+    }
+
+    /// Whether the replica is the one a failover in progress promotes.
+    pub(super) fn is_promoted(&self, id: ReplicaId) -> bool {
+        let master = &self.masters[self.replicas[id].master];
+        master.failover.as_ref().is_some_and(|failover| failover.state.replica() == Some(id))
+    }
 }

@@ -167,12 +167,12 @@ pub struct Peer {
     pub answer: Option<bool>,
     /// When its last answer to an ask came, or the creation.
     pub last_ask_reply: Mono,
-    /// An ask is on its way; sent when.
-    pub ask_in_flight: Option<Mono>,
+    /// Asks on their way.
+    pub asks_in_flight: u32,
     /// Ask again as soon as the one in flight is answered.
     pub ask_again: bool,
-    /// When it last asked us about this master (a hint that it holds it down).
-    pub asked_us: Option<Mono>,
+    /// The failover epoch for which its answer to our vote request has come.
+    pub vote_reply_epoch: Option<u64>,
     /// The run id it voted for, as it last said.
     pub leader: Option<Vec<u8>>,
     pub leader_epoch: u64,

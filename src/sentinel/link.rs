@@ -4,7 +4,11 @@
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use super::instance::InstId;
+use super::Sentinel;
+use super::action::{Action, Cx};
+use super::event::{Event, Subject};
+use super::instance::{InstId, MasterId, PeerId};
+use crate::resp::write;
 use crate::util::ident::{ConnId, id_type};
 use crate::util::time::Mono;
 
@@ -13,8 +17,15 @@ id_type!(
     LinkId
 );
 
+/// Periodic commands are held back while this many commands per sharer are unanswered.
+pub const MAX_PENDING: usize = 100;
+/// A link with more unsent output than this is closed.
+pub const MAX_UNSENT_BYTES: usize = 256 * 1024;
+/// The channel of hellos.
+pub const HELLO_CHANNEL: &[u8] = b"__sentinel__:hello";
+
 /// A command that was sent and whose answer is awaited, in the order of sending.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sent {
     /// AUTH, CLIENT SETNAME, MULTI …: the answer tells nothing.
     Ignored,
@@ -22,8 +33,18 @@ pub enum Sent {
     Info(InstId),
     Publish(InstId),
     Subscribe,
-    /// IS-MASTER-DOWN-BY-ADDR, on behalf of this peer entry.
-    Ask(super::instance::PeerId),
+    /// IS-MASTER-DOWN-BY-ADDR on behalf of this peer entry; with the epoch if it asks for a vote.
+    Ask {
+        peer: PeerId,
+        vote_epoch: Option<u64>,
+    },
+}
+
+/// Which of a link's connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Channel {
+    Cmd,
+    Pubsub,
 }
 
 /// One of a link's connections.
@@ -35,7 +56,7 @@ pub struct Conn {
     /// Our own address of it, known once the connect has begun.
     pub local: Option<IpAddr>,
     pub sent: VecDeque<(Mono, Sent)>,
-    /// When something was last received.
+    /// When something was last received; `since` before that.
     pub last_received: Mono,
 }
 
@@ -55,8 +76,285 @@ pub struct Link {
     pub last_available: Mono,
     /// Last answer of any kind to a PING.
     pub last_reply: Mono,
-    /// When a connect was last tried.
+    /// When a connect was last tried; `None`: the next one need not wait.
     pub last_reconnect: Option<Mono>,
     /// Smoothed round trip of PINGs, in 1/8 ms.
     pub rtt_8th_ms: Option<u64>,
+}
+
+impl Link {
+    fn conn_mut(&mut self, channel: Channel) -> &mut Option<Conn> {
+        match channel {
+            Channel::Cmd => &mut self.cmd,
+            Channel::Pubsub => &mut self.pubsub,
+        }
+    }
+
+    fn needs_pubsub(&self) -> bool {
+        !matches!(self.holders.first(), Some(InstId::Peer(_)))
+    }
+
+    /// Whether both needed connections are there (being established counts).
+    pub fn connected(&self) -> bool {
+        self.cmd.is_some() && (self.pubsub.is_some() || !self.needs_pubsub())
+    }
+
+    /// Commands on the command connection that are not answered yet.
+    pub fn pending(&self) -> usize {
+        let count = |conn: &Option<Conn>| conn.as_ref().map_or(0, |conn| conn.sent.len());
+        count(&self.cmd) + count(&self.pubsub)
+    }
+}
+
+impl Sentinel {
+    /// Whether a link is not "disconnected".
+    pub fn connected(&self, link: LinkId) -> bool {
+        self.links[link].connected()
+    }
+
+    /// A link without connections, as for a new instance: its clock of silence starts now.
+    pub(super) fn new_link(&mut self, now: Mono, holder: InstId) -> LinkId {
+        self.links.insert_with(|id| Link::new(id, holder, now))
+    }
+
+    /// Makes the connections that are missing, if it is time.
+    pub(super) fn reconnect(&mut self, cx: &mut Cx, inst: InstId) {
+        if self.reconnect_due(inst) > cx.now {
+            return;
+        }
+        let addr = self.base(inst).addr.clone();
+        let link_id = self.base(inst).link;
+        self.links[link_id].last_reconnect = Some(cx.now);
+        let named = super::names::parse_ip(&addr.host).is_none();
+        let fresh = match named && self.links[link_id].cmd.is_none() {
+            true => self.resolve(cx, &addr.host),
+            false => addr.ip,
+        };
+        let Some(ip) = fresh.or(addr.ip) else { return };
+        self.base_mut(inst).addr.ip = Some(ip);
+        if self.links[link_id].cmd.is_none() {
+            self.connect(cx, inst, Channel::Cmd, ip, addr.port);
+        }
+        let link = &self.links[link_id];
+        if link.needs_pubsub() && link.pubsub.is_none() {
+            self.connect(cx, inst, Channel::Pubsub, ip, addr.port);
+        }
+    }
+
+    /// When the next connect may be tried; far away if nothing is missing.
+    pub(super) fn reconnect_due(&self, inst: InstId) -> Mono {
+        let base = self.base(inst);
+        let link = &self.links[base.link];
+        if base.addr.port == 0 || link.connected() {
+            return super::timers::NEVER;
+        }
+        let period_ms = self.ping_period_ms(inst);
+        link.last_reconnect.map_or(Mono(0), |at| at.after(period_ms))
+    }
+
+    fn connect(&mut self, cx: &mut Cx, inst: InstId, channel: Channel, ip: IpAddr, port: u16) {
+        let link_id = self.base(inst).link;
+        let id = cx.out.open();
+        let now = cx.now;
+        let sent = VecDeque::new();
+        let conn = Conn { id, since: now, local: None, sent, last_received: now };
+        *self.links[link_id].conn_mut(channel) = Some(conn);
+        self.conns.insert(id, (link_id, channel));
+        cx.act(Action::Connect { conn: id, ip, port });
+        self.introduce(cx, inst, channel);
+        match channel {
+            Channel::Cmd => self.send_ping(cx, inst),
+            Channel::Pubsub => {
+                self.send(cx, inst, channel, Sent::Subscribe, &[b"SUBSCRIBE", HELLO_CHANNEL]);
+            }
+        }
+    }
+
+    /// AUTH where credentials are known, then the name of the connection.
+    fn introduce(&mut self, cx: &mut Cx, inst: InstId, channel: Channel) {
+        let (user, pass) = self.credentials(inst);
+        match (user, pass) {
+            (Some(user), Some(pass)) => {
+                self.send(cx, inst, channel, Sent::Ignored, &[b"AUTH", &user, &pass]);
+            }
+            (None, Some(pass)) => self.send(cx, inst, channel, Sent::Ignored, &[b"AUTH", &pass]),
+            (_, None) => {}
+        }
+        let suffix: &[u8] = match channel {
+            Channel::Cmd => b"-cmd",
+            Channel::Pubsub => b"-pubsub",
+        };
+        let own = &self.myid[..self.myid.len().min(8)];
+        let name = [b"sentinel-", own, suffix].concat();
+        self.send(cx, inst, channel, Sent::Ignored, &[b"CLIENT", b"SETNAME", &name]);
+    }
+
+    /// User and password towards an instance (spec/protocol.md section 1, Credentials).
+    fn credentials(&self, inst: InstId) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+        if !matches!(inst, InstId::Peer(_)) {
+            let options = &self.masters[self.master_of(inst)].options;
+            return (options.auth_user.clone(), options.auth_pass.clone());
+        }
+        match &self.global.sentinel_pass {
+            Some(pass) => (self.global.sentinel_user.clone(), Some(pass.clone())),
+            None => (None, self.surroundings.requirepass.clone()),
+        }
+    }
+
+    /// Queues a command on a connection of an instance; its first word goes through the master's
+    /// rename table. Nothing happens if the connection is not there.
+    pub(super) fn send(
+        &mut self,
+        cx: &mut Cx,
+        inst: InstId,
+        channel: Channel,
+        sent: Sent,
+        words: &[&[u8]],
+    ) {
+        let link_id = self.base(inst).link;
+        let master = self.master_of(inst);
+        let Some(conn) = self.links[link_id].conn_mut(channel) else { return };
+        let Some(buffer) = cx.out.buffer(conn.id) else { return };
+        write::array(buffer, words.len());
+        write::bulk(buffer, self.masters[master].options.renamed.lookup(words[0]));
+        for word in &words[1..] {
+            write::bulk(buffer, word);
+        }
+        conn.sent.push_back((cx.now, sent));
+        if buffer.len() > MAX_UNSENT_BYTES {
+            self.drop_connection(cx, link_id, channel, "too much unsent output");
+        }
+    }
+
+    /// Whether periodic commands are held back.
+    pub(super) fn pending_full(&self, link: LinkId) -> bool {
+        let link = &self.links[link];
+        link.pending() >= MAX_PENDING * link.holders.len().max(1)
+    }
+
+    /// Closes both connections of a link, on purpose: the clock of silence is left alone.
+    pub(super) fn drop_connections(&mut self, cx: &mut Cx, link: LinkId, reason: &str) {
+        self.drop_connection(cx, link, Channel::Cmd, reason);
+        self.drop_connection(cx, link, Channel::Pubsub, reason);
+    }
+
+    pub(super) fn drop_connection(
+        &mut self,
+        cx: &mut Cx,
+        link: LinkId,
+        channel: Channel,
+        reason: &str,
+    ) {
+        let Some(conn) = self.links[link].conn_mut(channel).take() else { return };
+        self.conns.remove(&conn.id);
+        cx.out.forget(conn.id);
+        cx.act(Action::Close { conn: conn.id });
+        self.forget_in_flight(&conn);
+        self.connection_event(cx, link, channel, reason);
+    }
+
+    fn connection_event(&mut self, cx: &mut Cx, link: LinkId, channel: Channel, reason: &str) {
+        let Some(&holder) = self.links[link].holders.first() else { return };
+        let name = match channel {
+            Channel::Cmd => "-cmd-link-reconnection",
+            Channel::Pubsub => "-pubsub-link-reconnection",
+        };
+        let text = format!("#{reason}");
+        self.event(cx, Event::debug(name), Subject::Instance(holder), text.as_bytes());
+        for holder in self.links[link].holders.clone() {
+            self.arm(cx.now, holder);
+        }
+    }
+
+    /// What was in flight on a lost connection will not be answered.
+    fn forget_in_flight(&mut self, conn: &Conn) {
+        for (_, sent) in &conn.sent {
+            match *sent {
+                Sent::Info(inst) if self.alive(inst) => {
+                    if let Some(data) = self.data_mut(inst) {
+                        data.info_in_flight = None;
+                    }
+                }
+                Sent::Publish(inst) if self.alive(inst) => {
+                    self.base_mut(inst).publish_in_flight = false;
+                }
+                Sent::Ask { peer, .. } => {
+                    if let Some(peer) = self.peers.get_mut(peer) {
+                        peer.asks_in_flight = 0;
+                        peer.ask_again = false;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Gives up a link that has no holder any more.
+    pub(super) fn release_link(&mut self, cx: &mut Cx, link: LinkId, holder: InstId) {
+        let entry = &mut self.links[link];
+        entry.holders.retain(|other| *other != holder);
+        if !entry.holders.is_empty() {
+            return;
+        }
+        for channel in [Channel::Cmd, Channel::Pubsub] {
+            if let Some(conn) = self.links[link].conn_mut(channel).take() {
+                self.conns.remove(&conn.id);
+                cx.out.forget(conn.id);
+                cx.act(Action::Close { conn: conn.id });
+            }
+        }
+        self.links.remove(link);
+        self.peer_links.retain(|_, other| *other != link);
+    }
+
+    /// Whether a connection belongs to a link.
+    pub fn owns(&self, conn: ConnId) -> bool {
+        self.conns.contains_key(&conn)
+    }
+
+    /// The connect of a link's connection has begun.
+    pub fn conn_started(&mut self, cx: &mut Cx, conn: ConnId, local: Option<IpAddr>) {
+        let Some(&(link, channel)) = self.conns.get(&conn) else { return };
+        if let Some(conn) = self.links[link].conn_mut(channel) {
+            conn.local = local;
+        }
+        for holder in self.links[link].holders.clone() {
+            self.arm(cx.now, holder);
+        }
+    }
+
+    /// A connection of a link was closed by the other side, or could not be made.
+    pub fn conn_closed(&mut self, cx: &mut Cx, id: ConnId) {
+        let Some((link_id, channel)) = self.conns.remove(&id) else { return };
+        cx.out.forget(id);
+        let Some(conn) = self.links[link_id].conn_mut(channel).take() else { return };
+        self.forget_in_flight(&conn);
+        let holders = self.links[link_id].holders.clone();
+        let period_ms = holders.first().map_or(0, |inst| self.ping_period_ms(*inst));
+        let link = &mut self.links[link_id];
+        let worked = conn.last_received > conn.since || !conn.sent.is_empty();
+        if worked && cx.now.since(conn.since) > period_ms {
+            link.last_reconnect = None;
+        }
+        if channel == Channel::Cmd && link.outstanding_since.is_none() {
+            link.outstanding_since = Some(cx.now);
+        }
+        self.connection_event(cx, link_id, channel, "connection lost");
+        if channel == Channel::Cmd {
+            for holder in holders {
+                if let InstId::Master(master) = holder {
+                    self.ask_replicas_info(cx, master);
+                }
+            }
+        }
+    }
+
+    /// Asks all replicas of a master for INFO at once: the choice of a replica must not be made
+    /// on what they said before the fault.
+    pub(super) fn ask_replicas_info(&mut self, cx: &mut Cx, master: MasterId) {
+        let replicas: Vec<_> = self.masters[master].replicas.values().copied().collect();
+        for replica in replicas {
+            self.send_info(cx, InstId::Replica(replica));
+        }
+    }
 }

@@ -1,5 +1,15 @@
-//! Votes given (spec/protocol.md section 8).
+//! Votes given (spec/protocol.md section 8, design/beyond.md 2).
+//!
+//! A vote is on disk before it is told: it waits in [`VoteBook::pending`] for its save, and answers
+//! are composed from [`VoteBook::durable`] alone.
 #![forbid(unsafe_code)]
+
+use super::Sentinel;
+use super::action::{Cx, LogLevel};
+use super::event::{Event, Subject};
+use super::failover::State;
+use super::instance::{InstId, MasterId};
+use super::names::parse_ip;
 
 /// A moment in the sequence of saves: resolved when the save that holds it has ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -17,6 +27,149 @@ pub struct Vote {
 pub struct VoteBook {
     /// On disk; the only one that is ever told.
     pub durable: Vote,
-    /// Being saved, oldest first.
+    /// Being saved, oldest first, epochs rising.
     pub pending: Vec<(Ticket, Vote)>,
+}
+
+impl VoteBook {
+    /// The epoch at or below which no vote is given any more.
+    pub fn last_epoch(&self) -> u64 {
+        self.pending.last().map_or(self.durable.epoch, |(_, vote)| vote.epoch)
+    }
+
+    /// What the next save has to hold.
+    pub fn latest(&self) -> &Vote {
+        self.pending.last().map_or(&self.durable, |(_, vote)| vote)
+    }
+}
+
+/// SENTINEL IS-MASTER-DOWN-BY-ADDR, as received.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    pub ip: &'a [u8],
+    pub port: i64,
+    pub epoch: u64,
+    /// The candidate, or `*`.
+    pub runid: &'a [u8],
+    /// How the asker's id begins, from the name of its connection, if it has one.
+    pub asker: Option<&'a [u8]>,
+}
+
+/// How an ask is answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AskOutcome {
+    /// At once.
+    Answer { down: bool, vote: Vote },
+    /// When the save of `ticket` has ended (or after 500 ms), with [`Sentinel::vote_answer`].
+    Wait { down: bool, master: MasterId, ticket: Ticket },
+}
+
+impl Sentinel {
+    /// Takes an ask: tells whether we hold the master down and, if asked for a vote, gives it.
+    pub fn asked(&mut self, cx: &mut Cx, ask: &Ask) -> AskOutcome {
+        let Some(id) = self.master_at(cx, ask.ip, ask.port) else {
+            return AskOutcome::Answer { down: false, vote: Vote::default() };
+        };
+        let down = self.tilt.since.is_none() && self.masters[id].base.sdown.is;
+        self.hint_from(cx, id, ask.asker);
+        if ask.runid == b"*" {
+            return AskOutcome::Answer { down, vote: Vote::default() };
+        }
+        self.adopt_epoch(cx, ask.epoch);
+        self.consider_vote(cx, id, ask);
+        match self.masters[id].vote.pending.last() {
+            Some((ticket, _)) => AskOutcome::Wait { down, master: id, ticket: *ticket },
+            None => AskOutcome::Answer { down, vote: self.vote_answer(id) },
+        }
+    }
+
+    /// The vote that may be told now; a master that is gone has none.
+    pub fn vote_answer(&self, id: MasterId) -> Vote {
+        self.masters.get(id).map(|master| master.vote.durable.clone()).unwrap_or_default()
+    }
+
+    fn master_at(&mut self, cx: &mut Cx, host: &[u8], port: i64) -> Option<MasterId> {
+        let port = u16::try_from(port).ok()?;
+        let ip = match parse_ip(host) {
+            Some(ip) => Some(ip),
+            None => self.resolve(cx, host),
+        };
+        let matches = |id: &MasterId| {
+            let addr = &self.masters[*id].base.addr;
+            let same_ip = ip.is_some() && addr.ip == ip;
+            addr.port == port && (same_ip || addr.host.eq_ignore_ascii_case(host))
+        };
+        self.by_name.values().copied().find(matches)
+    }
+
+    /// One vote per epoch and master, for the first who asks.
+    fn consider_vote(&mut self, cx: &mut Cx, id: MasterId, ask: &Ask) {
+        let master = &self.masters[id];
+        let acting = match &master.failover {
+            Some(failover) => failover.state != State::WaitStart,
+            None => false,
+        };
+        // Failovers of different masters share the global epoch, but not their votes: an epoch
+        // that fell behind is as good as any, as long as this master has not seen it used.
+        let unused = ask.epoch > master.vote.last_epoch();
+        let recent = ask.epoch >= self.current_epoch || ask.epoch > master.config_epoch;
+        let well_formed = ask.runid.len() <= 40 && ask.runid.iter().all(u8::is_ascii_graphic);
+        if acting || !unused || !recent || !well_formed {
+            return;
+        }
+        self.record_vote(cx, id, ask.runid.to_vec(), ask.epoch);
+    }
+
+    /// Gives a vote, ours included; it counts from [`Sentinel::votes_saved`] on.
+    pub(super) fn record_vote(&mut self, cx: &mut Cx, id: MasterId, leader: Vec<u8>, epoch: u64) {
+        let ticket = self.saves.at_once(cx.now);
+        self.saves.touch_master(id);
+        self.saves.touch_global();
+        let vote = Vote { leader: Some(leader), epoch };
+        self.masters[id].vote.pending.push((ticket, vote));
+        self.pending_votes.insert(id);
+    }
+
+    /// The save of `generation` has ended. Votes it holds are given now, or never.
+    pub fn votes_saved(&mut self, cx: &mut Cx, generation: u64, ok: bool) {
+        for id in std::mem::take(&mut self.pending_votes) {
+            let book = &mut self.masters[id].vote;
+            let later = book.pending.iter().position(|(ticket, _)| ticket.0 > generation);
+            let rest = book.pending.split_off(later.unwrap_or(book.pending.len()));
+            let settled = std::mem::replace(&mut book.pending, rest);
+            if !book.pending.is_empty() {
+                self.pending_votes.insert(id);
+            }
+            for (_, vote) in settled {
+                if ok {
+                    self.vote_given(cx, id, vote);
+                } else {
+                    self.vote_lost(cx, id, &vote);
+                }
+            }
+            self.master_progress(cx, id);
+            self.arm(cx.now, InstId::Master(id));
+        }
+    }
+
+    fn vote_given(&mut self, cx: &mut Cx, id: MasterId, vote: Vote) {
+        let leader = vote.leader.clone().unwrap_or_default();
+        let epoch = vote.epoch;
+        self.masters[id].vote.durable = vote;
+        let text = [leader.as_slice(), format!(" {epoch}").as_bytes()].concat();
+        self.event(cx, Event::warning("+vote-for-leader"), Subject::Quiet(id), &text);
+        if leader != self.myid {
+            self.defer_to(cx, id, leader, epoch);
+        }
+    }
+
+    fn vote_lost(&mut self, cx: &mut Cx, id: MasterId, vote: &Vote) {
+        let epoch = vote.epoch;
+        let text = format!("The vote in epoch {epoch} could not be saved and is not given");
+        cx.log(LogLevel::Warning, text);
+        self.saves.touch_master(id);
+        if vote.leader.as_ref() == Some(&self.myid) {
+            self.own_vote_lost(cx, id, epoch);
+        }
+    }
 }

@@ -1,0 +1,264 @@
+//! What operators ask for with SENTINEL commands (spec/commands.md); texts are the server's.
+#![forbid(unsafe_code)]
+
+use super::Sentinel;
+use super::action::{Cx, LogLevel};
+use super::event::{Event, Subject};
+use super::instance::{Addr, InstId, MasterId};
+use super::link::LinkId;
+pub use super::names::HostState;
+use super::setup::{GlobalConfig, MasterOptions};
+use super::vote::{Ticket, Vote};
+use super::{Simulate, Surroundings};
+use crate::util::glob;
+
+/// Whether a failover could be agreed on now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QuorumReport {
+    /// Sentinels that are not sdown, this one included.
+    pub usable: usize,
+    pub quorum_ok: bool,
+    pub majority_ok: bool,
+}
+
+/// Why SENTINEL FAILOVER does nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FailoverRefused {
+    InProgress,
+    NoGoodSlave,
+}
+
+/// Why SENTINEL MONITOR does nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MonitorRefused {
+    Duplicate,
+    BadHost,
+    /// Empty, or with blanks, quotes or control characters: no config line could hold it.
+    BadName,
+}
+
+/// One option of SENTINEL SET, checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MasterSet {
+    DownAfterMs(u64),
+    FailoverTimeoutMs(u64),
+    ParallelSyncs(u32),
+    Quorum(u32),
+    NotificationScript(Option<Vec<u8>>),
+    ClientReconfigScript(Option<Vec<u8>>),
+    AuthPass(Option<Vec<u8>>),
+    AuthUser(Option<Vec<u8>>),
+    Rename { command: Vec<u8>, new_name: Vec<u8> },
+    MasterRebootDownAfterMs(u64),
+}
+
+/// Whether a config line can hold `name` as a master's name.
+pub fn is_master_name(name: &[u8]) -> bool {
+    let bad = |byte: &u8| *byte <= b' ' || *byte == 0x7f || matches!(byte, b'"' | b'\'');
+    !name.is_empty() && !name.iter().any(bad)
+}
+
+impl Sentinel {
+    /// SENTINEL CKQUORUM.
+    pub fn quorum_report(&self, id: MasterId) -> QuorumReport {
+        let usable = self.peers_of(id).filter(|peer| !peer.base.sdown.is).count() + 1;
+        let voters = self.masters[id].peers.len() + 1;
+        QuorumReport {
+            usable,
+            quorum_ok: usable >= self.masters[id].options.quorum as usize,
+            majority_ok: usable > voters / 2,
+        }
+    }
+
+    /// SENTINEL FAILOVER: a failover without election.
+    pub fn failover_asked(&mut self, cx: &mut Cx, id: MasterId) -> Result<(), FailoverRefused> {
+        if self.failover_state_word(id).is_some() {
+            return Err(FailoverRefused::InProgress);
+        }
+        if !self.has_selectable_replica(cx.now, id) {
+            return Err(FailoverRefused::NoGoodSlave);
+        }
+        let name = String::from_utf8_lossy(&self.masters[id].base.name).into_owned();
+        let text = format!("Executing user requested FAILOVER of '{name}'");
+        cx.log(LogLevel::Notice, text);
+        self.start_failover(cx, id, true);
+        Ok(())
+    }
+
+    /// SENTINEL RESET: how many masters matched.
+    pub fn reset_asked(&mut self, cx: &mut Cx, pattern: &[u8]) -> usize {
+        let matches =
+            |(name, id): (&Vec<u8>, &MasterId)| glob::matches(pattern, name, false).then_some(*id);
+        let ids: Vec<MasterId> = self.by_name.iter().filter_map(matches).collect();
+        for id in &ids {
+            self.reset_master(cx, *id);
+        }
+        ids.len()
+    }
+
+    /// SENTINEL REMOVE.
+    pub fn remove_asked(&mut self, cx: &mut Cx, id: MasterId) -> Ticket {
+        self.plain_event(cx, Event::warning("-monitor"), InstId::Master(id));
+        self.remove_master(cx, id);
+        self.saves.at_once(cx.now)
+    }
+
+    /// SENTINEL MONITOR with checked numbers. A name may have been monitored and removed before:
+    /// no vote is given in an epoch that was current until now.
+    pub fn monitor_asked(
+        &mut self,
+        cx: &mut Cx,
+        name: &[u8],
+        host: &[u8],
+        port: u16,
+        quorum: u32,
+    ) -> Result<(MasterId, Ticket), MonitorRefused> {
+        if !is_master_name(name) {
+            return Err(MonitorRefused::BadName);
+        }
+        let ip = match self.host_state(cx, host) {
+            HostState::Known(ip) => Some(ip),
+            HostState::Pending | HostState::Bad => return Err(MonitorRefused::BadHost),
+        };
+        if self.by_name.contains_key(name) {
+            return Err(MonitorRefused::Duplicate);
+        }
+        let mut options = MasterOptions::new(quorum);
+        options.down_after_ms = self.periods.default_down_after_ms;
+        options.failover_timeout_ms = self.periods.default_failover_timeout_ms;
+        let addr = Addr { host: host.to_vec(), ip, port };
+        let id = self.add_master(cx, name, addr, options);
+        let floor = Vote { leader: None, epoch: self.current_epoch };
+        self.masters[id].vote.durable = floor;
+        self.saves.touch_master(id);
+        self.saves.touch_global();
+        Ok((id, self.saves.at_once(cx.now)))
+    }
+
+    /// Tells that a master is monitored from now on.
+    pub fn monitored(&mut self, cx: &mut Cx, id: MasterId) {
+        let Some(master) = self.masters.get(id) else { return };
+        let text = format!("quorum {}", master.options.quorum);
+        let about = Subject::Instance(InstId::Master(id));
+        self.event(cx, Event::warning("+monitor"), about, text.as_bytes());
+    }
+
+    /// One option of SENTINEL SET.
+    pub fn set_option(&mut self, cx: &mut Cx, id: MasterId, option: MasterSet) -> Ticket {
+        let options = &mut self.masters[id].options;
+        match option {
+            MasterSet::DownAfterMs(ms) => {
+                options.down_after_ms = ms;
+                self.down_after_changed(cx, id, ms);
+            }
+            MasterSet::FailoverTimeoutMs(ms) => options.failover_timeout_ms = ms,
+            MasterSet::ParallelSyncs(n) => options.parallel_syncs = n,
+            MasterSet::Quorum(n) => options.quorum = n,
+            MasterSet::NotificationScript(path) => options.notification_script = path,
+            MasterSet::ClientReconfigScript(path) => options.client_reconfig_script = path,
+            MasterSet::AuthPass(pass) => {
+                options.auth_pass = pass;
+                self.drop_data_links(cx, id);
+            }
+            MasterSet::AuthUser(user) => {
+                options.auth_user = user;
+                self.drop_data_links(cx, id);
+            }
+            MasterSet::Rename { command, new_name } => options.renamed.set(&command, &new_name),
+            MasterSet::MasterRebootDownAfterMs(ms) => options.master_reboot_down_after_ms = ms,
+        }
+        self.saves.touch_master(id);
+        self.arm(cx.now, InstId::Master(id));
+        self.saves.at_once(cx.now)
+    }
+
+    /// The event of an applied option.
+    pub fn event_set(&mut self, cx: &mut Cx, id: MasterId, text: &[u8]) {
+        let about = Subject::Instance(InstId::Master(id));
+        self.event(cx, Event::warning("+set"), about, text);
+    }
+
+    fn down_after_changed(&mut self, cx: &mut Cx, id: MasterId, down_after_ms: u64) {
+        for inst in self.instances_of(id) {
+            self.base_mut(inst).down_after_ms = down_after_ms;
+        }
+        self.ping_budget.stale = true;
+        for inst in self.instances_of(id) {
+            self.arm(cx.now, inst);
+        }
+    }
+
+    /// The master, its replicas and its sentinels.
+    fn instances_of(&self, id: MasterId) -> Vec<InstId> {
+        let master = &self.masters[id];
+        let replicas = master.replicas.values().map(|id| InstId::Replica(*id));
+        let peers = master.peers.values().map(|id| InstId::Peer(*id));
+        [InstId::Master(id)].into_iter().chain(replicas).chain(peers).collect()
+    }
+
+    /// New credentials: the links to the master and its replicas are made anew.
+    fn drop_data_links(&mut self, cx: &mut Cx, id: MasterId) {
+        for inst in self.instances_of(id) {
+            if !matches!(inst, InstId::Peer(_)) {
+                let link = self.base(inst).link;
+                self.drop_for_credentials(cx, link);
+            }
+        }
+    }
+
+    fn drop_for_credentials(&mut self, cx: &mut Cx, link: LinkId) {
+        self.links[link].last_reconnect = None;
+        self.drop_connections(cx, link, "new credentials");
+    }
+
+    /// A global setting is changed; new credentials make the links to sentinels anew.
+    pub fn set_globals(&mut self, cx: &mut Cx, change: impl FnOnce(&mut GlobalConfig)) -> Ticket {
+        let secrets =
+            |global: &GlobalConfig| (global.sentinel_user.clone(), global.sentinel_pass.clone());
+        let before = secrets(&self.global);
+        change(&mut self.global);
+        if secrets(&self.global) != before {
+            self.drop_peer_links(cx);
+        }
+        for id in self.masters.ids() {
+            // Addresses may be told in another way from now on.
+            self.saves.touch_master(id);
+        }
+        self.saves.touch_global();
+        self.saves.at_once(cx.now)
+    }
+
+    /// What the server around has changed (its port or its own password).
+    pub fn set_surroundings(&mut self, cx: &mut Cx, surroundings: Surroundings) {
+        if surroundings.requirepass != self.surroundings.requirepass {
+            self.drop_peer_links(cx);
+        }
+        self.surroundings = surroundings;
+    }
+
+    fn drop_peer_links(&mut self, cx: &mut Cx) {
+        let links: Vec<LinkId> = self.peer_links.values().copied().collect();
+        for link in links {
+            self.drop_for_credentials(cx, link);
+        }
+    }
+
+    /// SENTINEL FLUSHCONFIG.
+    pub fn save_asked(&mut self, cx: &mut Cx) -> Ticket {
+        self.saves.touch_global();
+        self.saves.at_once(cx.now)
+    }
+
+    /// SENTINEL SIMULATE-FAILURE.
+    pub fn set_simulation(&mut self, simulate: Simulate) {
+        self.simulate = simulate;
+    }
+
+    /// After SENTINEL DEBUG: the new periods hold for all instances at once.
+    pub fn periods_changed(&mut self, cx: &mut Cx) {
+        self.ping_budget.stale = true;
+        for inst in self.all_instances() {
+            self.arm(cx.now, inst);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Down: subjectively by our own PINGs, objectively with others (spec/protocol.md section 7).
+#![forbid(unsafe_code)]
+
+use super::Sentinel;
+use super::action::{Cx, LogLevel};
+use super::event::{Event, Subject};
+use super::failover::State;
+use super::instance::{InstId, MasterId, PeerId, Role};
+use super::link::{Channel, Sent};
+use super::timers::NEVER;
+use crate::resp::reply::Reply;
+use crate::util::time::Mono;
+
+/// A peer's answer counts for this many ask-periods.
+const ANSWER_PERIODS: u64 = 5;
+
+impl Sentinel {
+    /// Since when an instance has been silent; `None`: it is not.
+    pub(super) fn silent_since(&self, inst: InstId) -> Option<Mono> {
+        let link = &self.links[self.base(inst).link];
+        match (link.outstanding_since, &link.cmd) {
+            (Some(since), _) => Some(since),
+            (None, None) => Some(link.last_available),
+            (None, Some(_)) => None,
+        }
+    }
+
+    /// When an instance that is up will be judged subjectively down, as things stand.
+    fn down_from(&self, inst: InstId) -> Mono {
+        let down_after_ms = self.base(inst).down_after_ms;
+        let silent = self.silent_since(inst).map_or(NEVER, |at| at.after(down_after_ms + 1));
+        let InstId::Master(id) = inst else { return silent };
+        let master = &self.masters[id];
+        let demoted = match master.data.role_reported {
+            Role::Master => NEVER,
+            Role::Slave => {
+                let wait_ms = down_after_ms + 2 * self.periods.info_ms;
+                master.data.role_reported_since.after(wait_ms + 1)
+            }
+        };
+        let wait_ms = master.options.master_reboot_down_after_ms;
+        let rebooted = master.reboot_since.map_or(NEVER, |at| at.after(wait_ms + 1));
+        silent.min(demoted).min(rebooted)
+    }
+
+    /// When sdown has to be looked at; far away while it is set (only an answer clears it).
+    pub(super) fn sdown_due(&self, inst: InstId) -> Mono {
+        if self.base(inst).sdown.is { NEVER } else { self.down_from(inst) }
+    }
+
+    /// Sets or clears sdown.
+    pub(super) fn check_sdown(&mut self, cx: &mut Cx, inst: InstId) {
+        let down = self.down_from(inst) <= cx.now;
+        if down == self.base(inst).sdown.is {
+            return;
+        }
+        let base = self.base_mut(inst);
+        base.sdown.is = down;
+        if down {
+            base.sdown.since = Some(cx.now);
+            self.plain_event(cx, Event::warning("+sdown"), inst);
+        } else {
+            if let Some(data) = self.data_mut(inst) {
+                data.script_kill_sent = false;
+            }
+            self.plain_event(cx, Event::warning("-sdown"), inst);
+        }
+        match inst {
+            InstId::Master(master) => self.master_sdown_changed(cx, master, down),
+            // The leader we voted for may be the one that went away.
+            InstId::Peer(peer) => {
+                let master = self.peers[peer].master;
+                self.arm(cx.now, InstId::Master(master));
+            }
+            InstId::Replica(replica) => {
+                let master = self.replicas[replica].master;
+                self.arm(cx.now, InstId::Master(master));
+            }
+        }
+    }
+
+    fn master_sdown_changed(&mut self, cx: &mut Cx, id: MasterId, down: bool) {
+        let peers: Vec<PeerId> = self.masters[id].peers.values().copied().collect();
+        for peer in &peers {
+            self.peers[*peer].answer = None;
+        }
+        if down {
+            for peer in peers {
+                self.ask_peer(cx, peer);
+            }
+            self.ask_replicas_info(cx, id);
+        }
+        self.check_odown(cx, id);
+    }
+
+    /// Sets or clears odown from what the peers last said; a rise may start a failover.
+    pub(super) fn check_odown(&mut self, cx: &mut Cx, id: MasterId) {
+        let agreeing = self.peers_of(id).filter(|peer| peer.master_down).count() + 1;
+        let master = &mut self.masters[id];
+        let quorum = master.options.quorum;
+        let down = master.base.sdown.is && agreeing >= quorum as usize;
+        if down == master.odown.is {
+            return;
+        }
+        master.odown.is = down;
+        let inst = InstId::Master(id);
+        if down {
+            master.odown.since = Some(cx.now);
+            let text = format!("#quorum {agreeing}/{quorum}");
+            self.event(cx, Event::warning("+odown"), Subject::Instance(inst), text.as_bytes());
+            self.master_progress(cx, id);
+        } else {
+            self.plain_event(cx, Event::warning("-odown"), inst);
+            self.masters[id].election.calm_down();
+        }
+        self.arm(cx.now, inst);
+        let replicas: Vec<_> = self.masters[id].replicas.values().copied().collect();
+        for replica in replicas {
+            self.arm(cx.now, InstId::Replica(replica));
+        }
+    }
+
+    /// Asks a peer whether it sees the master down and, while a failover of ours wants to be
+    /// elected, for its vote.
+    pub(super) fn ask_peer(&mut self, cx: &mut Cx, id: PeerId) {
+        let peer = &self.peers[id];
+        if !self.connected(peer.base.link) {
+            return;
+        }
+        let master = &self.masters[peer.master];
+        let vote_epoch = match &master.failover {
+            Some(failover) if failover.state == State::WaitStart => Some(failover.epoch),
+            _ => None,
+        };
+        let ip = self.announced(&master.base.addr);
+        let port = master.base.addr.port.to_string();
+        let epoch = vote_epoch.unwrap_or(self.current_epoch).to_string();
+        let myid = self.myid.clone();
+        let runid: &[u8] = if vote_epoch.is_some() { &myid } else { b"*" };
+        let verb: &[u8] = b"IS-MASTER-DOWN-BY-ADDR";
+        let words = [b"SENTINEL", verb, &ip, port.as_bytes(), epoch.as_bytes(), runid];
+        let sent = Sent::Ask { peer: id, vote_epoch };
+        self.peers[id].asks_in_flight += 1;
+        self.send(cx, InstId::Peer(id), Channel::Cmd, sent, &words);
+    }
+
+    /// Asks all connected peers at once, whatever is in flight.
+    pub(super) fn ask_all(&mut self, cx: &mut Cx, master: MasterId) {
+        let peers: Vec<PeerId> = self.masters[master].peers.values().copied().collect();
+        for peer in peers {
+            self.ask_peer(cx, peer);
+        }
+    }
+
+    /// When a peer is to be asked again, or what it said grows too old.
+    pub(super) fn ask_due(&self, id: PeerId) -> Mono {
+        let peer = &self.peers[id];
+        let expiry = match peer.master_down || peer.leader.is_some() {
+            true => peer.last_ask_reply.after(ANSWER_PERIODS * self.periods.ask_ms + 1),
+            false => NEVER,
+        };
+        let asking = self.masters[peer.master].base.sdown.is
+            && peer.asks_in_flight == 0
+            && self.connected(peer.base.link);
+        let next = match asking {
+            true => peer.last_ask_reply.after(self.periods.ask_ms),
+            false => NEVER,
+        };
+        expiry.min(next)
+    }
+
+    /// From the timer: asks again, forgets old answers.
+    pub(super) fn keep_asking(&mut self, cx: &mut Cx, id: PeerId) {
+        let peer = &mut self.peers[id];
+        let age_ms = cx.now.since(peer.last_ask_reply);
+        if age_ms > ANSWER_PERIODS * self.periods.ask_ms {
+            peer.master_down = false;
+            peer.leader = None;
+            let master = peer.master;
+            self.check_odown(cx, master);
+        }
+        let peer = &self.peers[id];
+        let down = self.masters[peer.master].base.sdown.is;
+        if down && peer.asks_in_flight == 0 && age_ms >= self.periods.ask_ms {
+            self.ask_peer(cx, id);
+        }
+    }
+
+    /// An answer `[down, leader or *, leader epoch]`; anything else counts as nothing.
+    pub(super) fn ask_answered(
+        &mut self,
+        cx: &mut Cx,
+        id: PeerId,
+        vote_epoch: Option<u64>,
+        reply: &Reply,
+    ) {
+        let Some(peer) = self.peers.get_mut(id) else { return };
+        let master = peer.master;
+        peer.asks_in_flight = peer.asks_in_flight.saturating_sub(1);
+        let again = std::mem::take(&mut peer.ask_again);
+        if vote_epoch.is_some() {
+            peer.vote_reply_epoch = vote_epoch;
+        }
+        if let Reply::Array(items) = reply
+            && let [Reply::Int(down), Reply::Bulk(leader), Reply::Int(epoch)] = items.as_slice()
+        {
+            peer.last_ask_reply = cx.now;
+            peer.master_down = *down == 1;
+            peer.answer = Some(*down == 1);
+            if *leader != b"*" && leader.len() <= 40 && *epoch >= 0 {
+                self.note_peer_vote(cx, id, leader, *epoch as u64);
+            }
+        }
+        if again && self.masters[master].base.sdown.is {
+            self.ask_peer(cx, id);
+        }
+        self.arm(cx.now, InstId::Peer(id));
+        if self.tilt.since.is_none() {
+            self.check_odown(cx, master);
+            self.master_progress(cx, master);
+        }
+    }
+
+    fn note_peer_vote(&mut self, cx: &mut Cx, id: PeerId, leader: &[u8], epoch: u64) {
+        let peer = &mut self.peers[id];
+        let news = peer.leader_epoch != epoch;
+        peer.leader = Some(leader.to_vec());
+        peer.leader_epoch = epoch;
+        if news {
+            let tail = format!(" {epoch}");
+            let name = peer.base.name.as_slice();
+            let text = [name, b" voted for ", leader, tail.as_bytes()].concat();
+            cx.log(LogLevel::Notice, text);
+        }
+    }
+
+    /// A peer that asks us holds the master down, most likely: if we do too and it said
+    /// otherwise last time, ask it again at once.
+    pub(super) fn hint_from(&mut self, cx: &mut Cx, master: MasterId, asker: Option<&[u8]>) {
+        if !self.masters[master].base.sdown.is {
+            return;
+        }
+        let peers: Vec<PeerId> = self.masters[master].peers.values().copied().collect();
+        for id in peers {
+            let peer = &mut self.peers[id];
+            let meant = asker.is_none_or(|prefix| peer.base.runid.starts_with(prefix));
+            if !meant || peer.master_down {
+                continue;
+            }
+            if peer.asks_in_flight > 0 {
+                peer.ask_again = true;
+            } else if peer.answer == Some(false) {
+                self.ask_peer(cx, id);
+            }
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Hello: how sentinels find each other and spread configurations (spec/protocol.md section 6).
+#![forbid(unsafe_code)]
+
+use std::net::IpAddr;
+
+use super::Sentinel;
+use super::action::Cx;
+use super::event::{Event, Subject};
+use super::instance::{Addr, InstId, MasterId, PeerId};
+use super::link::{Channel, HELLO_CHANNEL, Sent};
+use crate::util::num::parse_u64;
+
+/// Most sentinels that are remembered per master.
+pub const MAX_PEERS: usize = 256;
+
+/// The eight fields of a hello.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hello<'a> {
+    pub ip: &'a [u8],
+    pub port: u16,
+    pub runid: &'a [u8],
+    pub current_epoch: u64,
+    pub master_name: &'a [u8],
+    pub master_ip: &'a [u8],
+    pub master_port: u16,
+    pub master_config_epoch: u64,
+}
+
+impl<'a> Hello<'a> {
+    /// `ip,port,runid,current_epoch,master_name,master_ip,master_port,master_config_epoch`;
+    /// anything else is no hello.
+    pub fn parse(text: &'a [u8]) -> Option<Hello<'a>> {
+        let fields: Vec<&[u8]> = text.split(|byte| *byte == b',').collect();
+        let [ip, port, runid, epoch, name, master_ip, master_port, config_epoch] = fields[..]
+        else {
+            return None;
+        };
+        let as_port = |text| parse_u64(text).and_then(|port| u16::try_from(port).ok());
+        let clean = |text: &[u8]| text.iter().all(u8::is_ascii_graphic) && text.len() <= 255;
+        let run_id_ok = !runid.is_empty() && runid.len() <= 40 && clean(runid);
+        if !run_id_ok || !clean(ip) || !clean(master_ip) {
+            return None;
+        }
+        Some(Hello {
+            ip,
+            port: as_port(port)?,
+            runid,
+            current_epoch: parse_u64(epoch)?,
+            master_name: name,
+            master_ip,
+            master_port: as_port(master_port)?,
+            master_config_epoch: parse_u64(config_epoch)?,
+        })
+    }
+}
+
+impl Sentinel {
+    /// Our own address as told over this instance's link.
+    pub(super) fn own_address(&self, inst: InstId) -> Option<OwnIp<'_>> {
+        if let Some(ip) = &self.global.announce_ip {
+            return Some(OwnIp::Announced(ip));
+        }
+        let conn = self.links[self.base(inst).link].cmd.as_ref()?;
+        conn.local.map(OwnIp::Local)
+    }
+
+    fn own_port(&self) -> u16 {
+        match self.global.announce_port {
+            0 => self.surroundings.port,
+            port => port,
+        }
+    }
+
+    /// Publishes our hello on an instance, unless it is not connected.
+    pub(super) fn send_hello(&mut self, cx: &mut Cx, inst: InstId) {
+        if !self.connected(self.base(inst).link) {
+            return;
+        }
+        let ip = match self.own_address(inst) {
+            Some(OwnIp::Announced(ip)) => ip.to_vec(),
+            Some(OwnIp::Local(ip)) => ip.to_string().into_bytes(),
+            None => return,
+        };
+        let master = &self.masters[self.master_of(inst)];
+        let mut text = ip;
+        text.extend_from_slice(format!(",{},", self.own_port()).as_bytes());
+        text.extend_from_slice(&self.myid);
+        text.extend_from_slice(format!(",{},", self.current_epoch).as_bytes());
+        text.extend_from_slice(&master.base.name);
+        text.push(b',');
+        text.extend_from_slice(&self.announced(&master.base.addr));
+        let tail = format!(",{},{}", master.base.addr.port, master.config_epoch);
+        text.extend_from_slice(tail.as_bytes());
+        let words: [&[u8]; 3] = [b"PUBLISH", HELLO_CHANNEL, &text];
+        self.send(cx, inst, Channel::Cmd, Sent::Publish(inst), &words);
+        self.base_mut(inst).publish_in_flight = true;
+    }
+
+    /// Tells everybody about a new configuration at once, the peers first.
+    pub(super) fn hello_to_all(&mut self, cx: &mut Cx, master: MasterId) {
+        let peers: Vec<_> = self.masters[master].peers.values().copied().collect();
+        for peer in peers {
+            self.send_hello(cx, InstId::Peer(peer));
+        }
+        self.send_hello(cx, InstId::Master(master));
+        let replicas: Vec<_> = self.masters[master].replicas.values().copied().collect();
+        for replica in replicas {
+            self.send_hello(cx, InstId::Replica(replica));
+        }
+    }
+
+    /// A message of the hello channel of a data node; our own come back to us.
+    pub(super) fn hello_from_subscription(&mut self, cx: &mut Cx, text: &[u8]) {
+        let own = self.myid.as_slice();
+        if own.is_empty() || text.windows(own.len()).any(|window| window == own) {
+            return;
+        }
+        self.hello(cx, text);
+    }
+
+    /// A hello that a peer has sent directly, with PUBLISH.
+    pub fn hello_by_publish(&mut self, cx: &mut Cx, text: &[u8]) {
+        self.hello_from_subscription(cx, text);
+    }
+
+    fn hello(&mut self, cx: &mut Cx, text: &[u8]) {
+        let Some(hello) = Hello::parse(text) else { return };
+        let Some(master) = self.master_named(hello.master_name) else { return };
+        let Some(peer) = self.sender(cx, master, &hello) else { return };
+        self.adopt_epoch(cx, hello.current_epoch);
+        if hello.master_config_epoch > self.masters[master].config_epoch {
+            self.adopt_config(cx, master, peer, &hello);
+        }
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.last_hello = cx.now;
+        }
+    }
+
+    /// Step 1: the sender's entry, made or corrected where needed.
+    fn sender(&mut self, cx: &mut Cx, master: MasterId, hello: &Hello) -> Option<PeerId> {
+        // A sender without address or port cannot be reached: its old entry is kept.
+        if hello.ip.is_empty() || hello.port == 0 {
+            return None;
+        }
+        let ip = self.resolve(cx, hello.ip)?;
+        let addr = Addr { host: hello.ip.to_vec(), ip: Some(ip), port: hello.port };
+        let known = self.masters[master].peers.get(hello.runid).copied();
+        match known {
+            Some(id) if self.peers[id].base.addr.same(&addr) => Some(id),
+            Some(id) => Some(self.peer_moved(cx, master, id, addr)),
+            None => {
+                self.drop_peer_at(cx, master, &addr);
+                if self.masters[master].peers.len() >= MAX_PEERS {
+                    return None;
+                }
+                let id = self.add_peer(cx, master, hello.runid, addr);
+                self.plain_event(cx, Event::notice("+sentinel"), InstId::Peer(id));
+                self.touch(cx, master);
+                Some(id)
+            }
+        }
+    }
+
+    /// Same run id, other address: the entry moves, and with it those of the other masters.
+    fn peer_moved(&mut self, cx: &mut Cx, master: MasterId, id: PeerId, addr: Addr) -> PeerId {
+        let runid = self.peers[id].base.runid.clone();
+        let mut text = b"ip ".to_vec();
+        text.extend_from_slice(&self.announced(&addr));
+        text.extend_from_slice(format!(" port {} for ", addr.port).as_bytes());
+        text.extend_from_slice(&runid);
+        let about = Subject::Instance(InstId::Master(master));
+        self.event(cx, Event::notice("+sentinel-address-switch"), about, &text);
+        let link = self.peers[id].base.link;
+        self.drop_connections(cx, link, "address-switch");
+        self.remove_peer(cx, id);
+        let new = self.add_peer(cx, master, &runid, addr.clone());
+        let entries = self.peers_by_runid(&runid);
+        let others: Vec<_> = entries.into_iter().filter(|other| *other != new).collect();
+        for &other in &others {
+            self.peers[other].base.addr = addr.clone();
+            let owner = self.peers[other].master;
+            self.saves.touch_master(owner);
+            self.arm(cx.now, InstId::Peer(other));
+        }
+        if !others.is_empty() {
+            let text = format!("{} additional matching instances", others.len());
+            let about = Subject::Instance(InstId::Peer(new));
+            self.event(cx, Event::notice("+sentinel-address-update"), about, text.as_bytes());
+        }
+        self.touch(cx, master);
+        new
+    }
+
+    /// Another sentinel holds the address of a new one: it has lost its id, or moved away.
+    fn drop_peer_at(&mut self, cx: &mut Cx, master: MasterId, addr: &Addr) {
+        let entry = self.peers_of(master).find(|peer| peer.base.addr.same(addr)).map(|p| p.id);
+        let Some(old) = entry else { return };
+        self.plain_event(cx, Event::notice("+sentinel-invalid-addr"), InstId::Peer(old));
+        let runid = self.peers[old].base.runid.clone();
+        for peer in self.peers_by_runid(&runid) {
+            let owner = self.peers[peer].master;
+            self.remove_peer(cx, peer);
+            self.touch(cx, owner);
+        }
+    }
+
+    fn peers_by_runid(&self, runid: &[u8]) -> Vec<PeerId> {
+        let with_it = self.masters.values().filter_map(|m| m.peers.get(runid).copied());
+        with_it.collect()
+    }
+
+    /// Step 3: a newer configuration wins, whatever we are doing.
+    fn adopt_config(&mut self, cx: &mut Cx, id: MasterId, peer: PeerId, hello: &Hello) {
+        if hello.master_port == 0 || hello.master_ip.is_empty() {
+            return;
+        }
+        let Some(ip) = self.resolve(cx, hello.master_ip) else { return };
+        let new = Addr { host: hello.master_ip.to_vec(), ip: Some(ip), port: hello.master_port };
+        self.masters[id].config_epoch = hello.master_config_epoch;
+        self.touch(cx, id);
+        if self.masters[id].base.addr.same(&new) {
+            return;
+        }
+        self.plain_event(cx, Event::warning("+config-update-from"), InstId::Peer(peer));
+        let from = self.told_address(id);
+        let to = (hello.master_ip.to_vec(), hello.master_port);
+        self.switch_event(cx, id, &from, &to);
+        self.switch_to(cx, id, new);
+        self.queue_reconfig_script(cx, id, b"observer", from, to);
+    }
+
+    /// The address of a master as others are told it.
+    pub(super) fn told_address(&self, id: MasterId) -> (Vec<u8>, u16) {
+        let addr = &self.masters[id].base.addr;
+        (self.announced(addr), addr.port)
+    }
+
+    /// Step 2, and wherever an epoch is met: the largest one wins.
+    pub(super) fn adopt_epoch(&mut self, cx: &mut Cx, epoch: u64) {
+        if epoch <= self.current_epoch {
+            return;
+        }
+        self.current_epoch = epoch;
+        self.saves.touch_global();
+        self.saves.soon(cx.now);
+        self.event(cx, Event::warning("+new-epoch"), Subject::None, epoch.to_string().as_bytes());
+    }
+}
+
+/// Our own IP, as configured or as the socket says.
+#[derive(Clone, Copy, Debug)]
+pub enum OwnIp<'a> {
+    Announced(&'a [u8]),
+    Local(IpAddr),
+}

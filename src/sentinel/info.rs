@@ -1,0 +1,269 @@
+//! Reading INFO and what follows from it (spec/protocol.md section 5).
+#![forbid(unsafe_code)]
+
+use super::Sentinel;
+use super::action::{Cx, LogLevel};
+use super::event::{Event, Subject};
+use super::failover::State;
+use super::instance::{InstId, MasterId, ReconfState, ReplicaId, Role};
+use crate::util::num::{parse_i64, parse_u64};
+
+/// Most replicas a master may have here; further ones are not watched.
+pub const MAX_REPLICAS: usize = 1_024;
+
+/// The lines of an INFO reply that matter; texts borrow from the reply.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct InfoView<'a> {
+    pub run_id: Option<&'a [u8]>,
+    pub role: Option<Role>,
+    /// Host and port of each `slaveN` line.
+    pub slaves: Vec<(&'a [u8], u16)>,
+    /// In ms; 0 when absent, -1000 when the replica never synced.
+    pub master_link_down_ms: i64,
+    pub master_host: Option<&'a [u8]>,
+    pub master_port: Option<u16>,
+    pub master_link_up: Option<bool>,
+    pub priority: Option<u32>,
+    pub repl_offset: Option<u64>,
+    pub announced: Option<bool>,
+}
+
+impl<'a> InfoView<'a> {
+    /// Picks the lines out of an INFO text; lines that make no sense are passed over.
+    pub fn parse(text: &'a [u8]) -> InfoView<'a> {
+        let mut view = InfoView::default();
+        for line in text.split(|byte| *byte == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+            view.take_line(&line[..colon], &line[colon + 1..]);
+        }
+        view
+    }
+
+    fn take_line(&mut self, key: &'a [u8], value: &'a [u8]) {
+        match key {
+            b"run_id" if is_run_id(value) => self.run_id = Some(value),
+            b"role" if value == b"master" => self.role = Some(Role::Master),
+            b"role" if value == b"slave" => self.role = Some(Role::Slave),
+            b"master_link_down_since_seconds" => {
+                let seconds = parse_i64(value).unwrap_or(0);
+                self.master_link_down_ms = seconds.saturating_mul(1_000);
+            }
+            _ if self.role == Some(Role::Slave) => self.take_slave_line(key, value),
+            _ if key.starts_with(b"slave") && self.role != Some(Role::Slave) => {
+                let digits = &key[b"slave".len()..];
+                if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
+                    self.slaves.extend(parse_slave(value));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Lines that count only behind `role:slave`.
+    fn take_slave_line(&mut self, key: &[u8], value: &'a [u8]) {
+        match key {
+            b"master_host" => self.master_host = Some(value),
+            b"master_port" => {
+                self.master_port = parse_u64(value).and_then(|port| u16::try_from(port).ok());
+            }
+            b"master_link_status" => self.master_link_up = Some(value == b"up"),
+            b"slave_priority" => {
+                self.priority = parse_u64(value).and_then(|n| u32::try_from(n).ok());
+            }
+            b"slave_repl_offset" => self.repl_offset = parse_u64(value),
+            b"replica_announced" => self.announced = Some(value != b"0"),
+            _ => {}
+        }
+    }
+}
+
+fn is_run_id(value: &[u8]) -> bool {
+    value.len() == 40 && value.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// `ip=…,port=…,state=…` or the old `ip,port,state`.
+fn parse_slave(value: &[u8]) -> Option<(&[u8], u16)> {
+    let fields: Vec<&[u8]> = value.split(|byte| *byte == b',').collect();
+    let find = |prefix: &[u8]| fields.iter().find_map(|field| field.strip_prefix(prefix));
+    let (host, port) = match find(b"ip=") {
+        Some(host) => (host, find(b"port=")?),
+        None => (*fields.first()?, *fields.get(1)?),
+    };
+    let port = parse_u64(port).and_then(|port| u16::try_from(port).ok())?;
+    let plain = |byte: &u8| byte.is_ascii_graphic();
+    (!host.is_empty() && host.len() <= 255 && host.iter().all(plain)).then_some((host, port))
+}
+
+impl Sentinel {
+    /// Takes the INFO of a data node: updates what is known, then acts on it unless in tilt.
+    pub(super) fn apply_info(&mut self, cx: &mut Cx, inst: InstId, text: &[u8]) {
+        let view = InfoView::parse(text);
+        if let Some(data) = self.data_mut(inst) {
+            data.info_refresh = Some(cx.now);
+            data.info_text.clear();
+            data.info_text.extend_from_slice(text);
+        }
+        self.note_run_id(cx, inst, &view);
+        match inst {
+            InstId::Master(master) => {
+                for &(host, port) in &view.slaves {
+                    self.discover_replica(cx, master, host, port);
+                }
+            }
+            InstId::Replica(replica) => self.note_replica_fields(cx, replica, &view),
+            InstId::Peer(_) => return,
+        }
+        let Some(role) = view.role else { return };
+        self.note_role(cx, inst, role);
+        if self.tilt.since.is_some() {
+            return;
+        }
+        match (inst, role) {
+            (InstId::Replica(replica), Role::Master) => self.replica_says_master(cx, replica),
+            (InstId::Replica(replica), Role::Slave) => self.replica_says_slave(cx, replica),
+            (InstId::Master(master), _) => {
+                self.check_sdown(cx, inst);
+                self.master_progress(cx, master);
+            }
+            (InstId::Peer(_), _) => {}
+        }
+    }
+
+    fn note_run_id(&mut self, cx: &mut Cx, inst: InstId, view: &InfoView) {
+        let Some(run_id) = view.run_id else { return };
+        let old = std::mem::replace(&mut self.base_mut(inst).runid, run_id.to_vec());
+        if old.is_empty() || old == run_id {
+            return;
+        }
+        if let InstId::Master(id) = inst {
+            let master = &mut self.masters[id];
+            if master.options.master_reboot_down_after_ms > 0 {
+                master.reboot_since = Some(cx.now);
+            }
+        }
+        self.plain_event(cx, Event::notice("+reboot"), inst);
+    }
+
+    fn discover_replica(&mut self, cx: &mut Cx, master: MasterId, host: &[u8], port: u16) {
+        if self.masters[master].replicas.len() >= MAX_REPLICAS {
+            return;
+        }
+        let Some(ip) = self.resolve(cx, host) else { return };
+        let addr = super::instance::Addr { host: host.to_vec(), ip: Some(ip), port };
+        // A master that lists itself would be told to replicate from itself one day.
+        if addr.same(&self.masters[master].base.addr) {
+            return;
+        }
+        if let Some(replica) = self.add_replica(cx, master, addr) {
+            self.plain_event(cx, Event::notice("+slave"), InstId::Replica(replica));
+            self.touch(cx, master);
+        }
+    }
+
+    fn note_replica_fields(&mut self, cx: &mut Cx, id: ReplicaId, view: &InfoView) {
+        let replica = &mut self.replicas[id];
+        replica.master_link_down_ms = view.master_link_down_ms;
+        if view.role != Some(Role::Slave) {
+            return;
+        }
+        if let Some(host) = view.master_host
+            && replica.master_host != host
+        {
+            replica.master_host = host.to_vec();
+            replica.conf_changed = cx.now;
+        }
+        if let Some(port) = view.master_port
+            && replica.master_port != port
+        {
+            replica.master_port = port;
+            replica.conf_changed = cx.now;
+        }
+        replica.master_link_up = view.master_link_up.unwrap_or(replica.master_link_up);
+        replica.priority = view.priority.unwrap_or(replica.priority);
+        replica.repl_offset = view.repl_offset.unwrap_or(replica.repl_offset);
+        replica.announced = view.announced.unwrap_or(replica.announced);
+    }
+
+    fn note_role(&mut self, cx: &mut Cx, inst: InstId, role: Role) {
+        let Some(data) = self.data_mut(inst) else { return };
+        if data.role_reported == role {
+            return;
+        }
+        data.role_reported = role;
+        data.role_reported_since = cx.now;
+        if let (InstId::Replica(id), Role::Slave) = (inst, role) {
+            self.replicas[id].conf_changed = cx.now;
+        }
+        let name = if self.reports_own_role(inst) { "+role-change" } else { "-role-change" };
+        let word = if role == Role::Master { "master" } else { "slave" };
+        let text = format!("new reported role is {word}");
+        self.event(cx, Event::verbose(name), Subject::Instance(inst), text.as_bytes());
+    }
+
+    /// A replica that reports master: our promotion, or an old master that came back.
+    fn replica_says_master(&mut self, cx: &mut Cx, id: ReplicaId) {
+        let master = self.replicas[id].master;
+        if let Some(failover) = &self.masters[master].failover
+            && failover.state.replica() == Some(id)
+        {
+            if matches!(failover.state, State::WaitPromotion { .. }) {
+                self.promoted(cx, master, id);
+            }
+            return;
+        }
+        let wait_ms = 4 * self.periods.publish_ms;
+        let reported_ms = cx.now.since(self.replicas[id].data.role_reported_since);
+        let quiet = self.no_down_within(cx, InstId::Replica(id), wait_ms);
+        if self.looks_sane(cx, master) && quiet && reported_ms > wait_ms {
+            self.follow_master(cx, id);
+            self.plain_event(cx, Event::notice("+convert-to-slave"), InstId::Replica(id));
+        }
+    }
+
+    fn replica_says_slave(&mut self, cx: &mut Cx, id: ReplicaId) {
+        let replica = &self.replicas[id];
+        let master = &self.masters[replica.master];
+        let master_id = master.id;
+        let follows = master.base.addr.is_at(&replica.master_host, replica.master_port);
+        if replica.reconf != ReconfState::None {
+            self.note_reconf(cx, id, follows);
+        } else if !follows {
+            let wait_ms = master.options.failover_timeout_ms;
+            let changed_ms = cx.now.since(replica.conf_changed);
+            let quiet = self.no_down_within(cx, InstId::Replica(id), wait_ms);
+            if self.looks_sane(cx, master_id) && quiet && changed_ms > wait_ms {
+                self.follow_master(cx, id);
+                self.plain_event(cx, Event::notice("+fix-slave-config"), InstId::Replica(id));
+            }
+        }
+        self.master_progress(cx, master_id);
+    }
+
+    /// Whether no sdown (or odown) of the instance began within the last `ms`.
+    fn no_down_within(&self, cx: &Cx, inst: InstId, ms: u64) -> bool {
+        self.base(inst).sdown.since.is_none_or(|since| cx.now.since(since) > ms)
+    }
+
+    /// Whether the master is in such a state that others may be told to follow it.
+    fn looks_sane(&self, cx: &Cx, id: MasterId) -> bool {
+        let master = &self.masters[id];
+        let fresh = |at| cx.now.since(at) < 2 * self.periods.info_ms;
+        master.data.role_reported == Role::Master
+            && !master.base.sdown.is
+            && !master.odown.is
+            && master.data.info_refresh.is_some_and(fresh)
+    }
+
+    /// Tells a replica to follow the master as held. Nothing is sent where it would make an
+    /// instance replicate from itself.
+    fn follow_master(&mut self, cx: &mut Cx, id: ReplicaId) {
+        let master = &self.masters[self.replicas[id].master].base.addr;
+        if master.same(&self.replicas[id].base.addr) {
+            cx.log(LogLevel::Warning, "A replica has the address of its master: left alone");
+            return;
+        }
+        let to = master.clone();
+        self.send_slaveof(cx, InstId::Replica(id), Some(&to));
+    }
+}

@@ -1,0 +1,152 @@
+//! Periodic commands: INFO, PING, hello (spec/protocol.md section 4), and how often.
+#![forbid(unsafe_code)]
+
+use super::Sentinel;
+use super::action::Cx;
+use super::instance::{InstId, ReconfState, Role};
+use super::link::{Channel, Sent};
+use super::timers::NEVER;
+use crate::util::time::Mono;
+
+/// Shorter PING periods may cost this many PINGs a second in all.
+const EXTRA_PINGS_PER_S: u64 = 1_000;
+/// The shortest PING period that down-after can bring about.
+const SHORTEST_PING_MS: u64 = 100;
+/// INFO period of a replica that matters right now.
+const BUSY_INFO_MS: u64 = 1_000;
+/// INFO period of a replica that was told to follow the promoted one.
+const RECONF_INFO_MS: u64 = 250;
+
+/// Whether PING periods may be shorter than ping-period; looked at anew when marked stale.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PingBudget {
+    pub(super) exceeded: bool,
+    pub(super) stale: bool,
+}
+
+impl Sentinel {
+    /// The effective PING period of an instance in ms.
+    pub fn ping_period_ms(&self, inst: InstId) -> u64 {
+        let down_after_ms = self.base(inst).down_after_ms;
+        let plain = self.periods.ping_ms.min(down_after_ms).max(1);
+        if self.ping_budget.exceeded {
+            return plain;
+        }
+        (down_after_ms / 10).max(SHORTEST_PING_MS).min(plain)
+    }
+
+    /// From the tick: counts what the shorter PING periods cost.
+    pub(super) fn weigh_pings(&mut self) {
+        if !self.ping_budget.stale {
+            return;
+        }
+        self.ping_budget = PingBudget::default();
+        let mut extra_milli = 0;
+        for link in self.links.values() {
+            let Some(&holder) = link.holders.first() else { continue };
+            let down_after_ms = self.base(holder).down_after_ms;
+            let plain = self.periods.ping_ms.min(down_after_ms).max(1);
+            let short = self.ping_period_ms(holder);
+            extra_milli += 1_000_000 / short - 1_000_000 / plain;
+        }
+        self.ping_budget.exceeded = extra_milli > EXTRA_PINGS_PER_S * 1_000;
+    }
+
+    /// Sends what is due to one instance: INFO, PING, hello.
+    pub(super) fn send_periodic(&mut self, cx: &mut Cx, inst: InstId) {
+        if self.info_due(inst) <= cx.now {
+            self.send_info(cx, inst);
+        }
+        if self.ping_due(inst) <= cx.now {
+            self.send_ping(cx, inst);
+        }
+        if self.hello_due(inst) <= cx.now {
+            self.send_hello(cx, inst);
+        }
+    }
+
+    /// When the next periodic command to an instance is due.
+    pub(super) fn periodic_due(&self, inst: InstId) -> Mono {
+        self.info_due(inst).min(self.ping_due(inst)).min(self.hello_due(inst))
+    }
+
+    fn info_due(&self, inst: InstId) -> Mono {
+        let Some(data) = self.data(inst) else { return NEVER };
+        let link = self.base(inst).link;
+        if !self.connected(link) || self.pending_full(link) {
+            return NEVER;
+        }
+        let period_ms = self.info_period_ms(inst);
+        if let Some(sent) = data.info_in_flight {
+            return sent.after(period_ms.max(self.periods.info_ms) + 1);
+        }
+        data.info_refresh.map_or(Mono(0), |at| at.after(period_ms + 1))
+    }
+
+    /// How often a data node is asked INFO now.
+    fn info_period_ms(&self, inst: InstId) -> u64 {
+        let InstId::Replica(id) = inst else { return self.periods.info_ms };
+        let replica = &self.replicas[id];
+        let master = &self.masters[replica.master];
+        if matches!(replica.reconf, ReconfState::Sent | ReconfState::InProgress) {
+            return RECONF_INFO_MS.min(self.periods.info_ms);
+        }
+        let busy = master.odown.is || master.failover.is_some() || master.reconf.is_some();
+        if busy || replica.master_link_down_ms != 0 {
+            return BUSY_INFO_MS.min(self.periods.info_ms);
+        }
+        self.periods.info_ms
+    }
+
+    fn ping_due(&self, inst: InstId) -> Mono {
+        let link_id = self.base(inst).link;
+        let link = &self.links[link_id];
+        if link.cmd.is_none() || self.pending_full(link_id) {
+            return NEVER;
+        }
+        let period_ms = self.ping_period_ms(inst);
+        let by_reply = link.last_reply.after(period_ms + 1);
+        by_reply.max(link.last_ping_sent.after(period_ms / 2 + 1))
+    }
+
+    fn hello_due(&self, inst: InstId) -> Mono {
+        let base = self.base(inst);
+        if base.publish_in_flight || !self.connected(base.link) || self.pending_full(base.link) {
+            return NEVER;
+        }
+        if self.own_address(inst).is_none() {
+            return NEVER;
+        }
+        let due = base.last_publish.after(self.periods.publish_ms + 1);
+        base.publish_retry_at.map_or(due, |retry| due.max(retry))
+    }
+
+    /// Asks a data node for INFO now, unless it is not connected.
+    pub(super) fn send_info(&mut self, cx: &mut Cx, inst: InstId) {
+        if !self.connected(self.base(inst).link) {
+            return;
+        }
+        self.send(cx, inst, Channel::Cmd, Sent::Info(inst), &[b"INFO"]);
+        if let Some(data) = self.data_mut(inst) {
+            data.info_in_flight = Some(cx.now);
+        }
+    }
+
+    /// Sends a PING; its clock runs unless an earlier one is still unanswered.
+    pub(super) fn send_ping(&mut self, cx: &mut Cx, inst: InstId) {
+        let link_id = self.base(inst).link;
+        self.send(cx, inst, Channel::Cmd, Sent::Ping, &[b"PING"]);
+        let link = &mut self.links[link_id];
+        link.last_ping_sent = cx.now;
+        link.outstanding_since.get_or_insert(cx.now);
+    }
+
+    /// Whether a data node reports the role it is held for.
+    pub(super) fn reports_own_role(&self, inst: InstId) -> bool {
+        match inst {
+            InstId::Master(id) => self.masters[id].data.role_reported == Role::Master,
+            InstId::Replica(id) => self.replicas[id].data.role_reported == Role::Slave,
+            InstId::Peer(_) => true,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Answers on links: each is paired with the oldest command that awaits one.
+#![forbid(unsafe_code)]
+
+use super::Sentinel;
+use super::action::Cx;
+use super::event::Subject;
+use super::instance::InstId;
+use super::link::{Channel, HELLO_CHANNEL, LinkId, Sent};
+use super::saves::smooth;
+use crate::resp::reply::Reply;
+use crate::util::ident::ConnId;
+use crate::util::time::Mono;
+
+/// How long after an error a hello is tried again.
+const PUBLISH_RETRY_MS: u64 = 100;
+
+impl Sentinel {
+    /// Takes one reply or message from a connection of a link.
+    pub fn link_reply(&mut self, cx: &mut Cx, id: ConnId, reply: &Reply) {
+        let Some(&(link_id, channel)) = self.conns.get(&id) else { return };
+        let link = &mut self.links[link_id];
+        let conn = match channel {
+            Channel::Cmd => link.cmd.as_mut(),
+            Channel::Pubsub => link.pubsub.as_mut(),
+        };
+        let Some(conn) = conn else { return };
+        // A reply in the very ms of the connect must still show as "something was received".
+        conn.last_received = cx.now.max(conn.since.after(1));
+        if channel == Channel::Pubsub
+            && let Some((channel, text)) = as_message(reply)
+        {
+            if channel == HELLO_CHANNEL {
+                self.hello_from_subscription(cx, text);
+            }
+            return;
+        }
+        let Some((sent_at, sent)) = conn.sent.pop_front() else { return };
+        match sent {
+            Sent::Ignored => {}
+            Sent::Ping => self.ping_answered(cx, link_id, sent_at, reply),
+            Sent::Info(inst) => self.info_answered(cx, inst, sent_at, reply),
+            Sent::Publish(inst) => self.publish_answered(cx, inst, reply),
+            Sent::Subscribe => self.subscribe_answered(cx, link_id, reply),
+            Sent::Ask { peer, vote_epoch } => self.ask_answered(cx, peer, vote_epoch, reply),
+        }
+    }
+
+    fn ping_answered(&mut self, cx: &mut Cx, link_id: LinkId, sent_at: Mono, reply: &Reply) {
+        let (text, is_error) = match reply {
+            Reply::Simple(text) => (*text, false),
+            Reply::Error(text) => (*text, true),
+            _ => (&b""[..], false),
+        };
+        let link = &mut self.links[link_id];
+        link.last_reply = cx.now;
+        let round_trip_ms = cx.now.since(sent_at);
+        link.rtt_8th_ms = Some(smooth(link.rtt_8th_ms, round_trip_ms));
+        let valid = [&b"PONG"[..], b"LOADING", b"MASTERDOWN"].iter().any(|w| text.starts_with(w));
+        if valid {
+            link.last_available = cx.now;
+            link.outstanding_since = None;
+        }
+        for holder in link.holders.clone() {
+            if !is_error
+                && text.starts_with(b"PONG")
+                && let InstId::Master(master) = holder
+            {
+                self.masters[master].reboot_since = None;
+            }
+            if is_error && text.starts_with(b"BUSY") {
+                self.stop_busy_script(cx, holder);
+            }
+            if self.tilt.since.is_none() {
+                self.check_sdown(cx, holder);
+            }
+            self.arm(cx.now, holder);
+        }
+    }
+
+    /// A script blocks a node that is sdown: try to end it, once.
+    fn stop_busy_script(&mut self, cx: &mut Cx, inst: InstId) {
+        if !self.base(inst).sdown.is {
+            return;
+        }
+        let Some(data) = self.data_mut(inst) else { return };
+        if !data.script_kill_sent {
+            data.script_kill_sent = true;
+            self.send(cx, inst, Channel::Cmd, Sent::Ignored, &[b"SCRIPT", b"KILL"]);
+        }
+    }
+
+    fn info_answered(&mut self, cx: &mut Cx, inst: InstId, sent_at: Mono, reply: &Reply) {
+        if !self.alive(inst) {
+            return;
+        }
+        if let Some(data) = self.data_mut(inst) {
+            if data.info_in_flight == Some(sent_at) {
+                data.info_in_flight = None;
+            }
+            if let Reply::Bulk(_) = reply {
+                data.info_sent = Some(sent_at);
+            }
+        }
+        if let Reply::Bulk(text) = reply {
+            self.apply_info(cx, inst, text);
+        }
+        if self.alive(inst) {
+            self.arm(cx.now, inst);
+        }
+    }
+
+    fn publish_answered(&mut self, cx: &mut Cx, inst: InstId, reply: &Reply) {
+        if !self.alive(inst) {
+            return;
+        }
+        let base = self.base_mut(inst);
+        base.publish_in_flight = false;
+        match reply {
+            Reply::Error(_) => base.publish_retry_at = Some(cx.now.after(PUBLISH_RETRY_MS)),
+            _ => {
+                base.last_publish = cx.now;
+                base.publish_retry_at = None;
+            }
+        }
+        self.arm(cx.now, inst);
+    }
+
+    /// Subscribed: let the others know of us at once. Refused: the link is not good for anything.
+    fn subscribe_answered(&mut self, cx: &mut Cx, link_id: LinkId, reply: &Reply) {
+        if let Reply::Error(_) = reply {
+            self.drop_connection(cx, link_id, Channel::Pubsub, "subscribe refused");
+            return;
+        }
+        for holder in self.links[link_id].holders.clone() {
+            if !self.base(holder).publish_in_flight {
+                self.send_hello(cx, holder);
+            }
+        }
+    }
+
+    /// Emits an event about an instance with no further text.
+    pub(super) fn plain_event(&mut self, cx: &mut Cx, event: super::event::Event, inst: InstId) {
+        self.event(cx, event, Subject::Instance(inst), b"");
+    }
+}
+
+/// `[message, channel, text]`.
+fn as_message<'a>(reply: &Reply<'a>) -> Option<(&'a [u8], &'a [u8])> {
+    let Reply::Array(items) = reply else { return None };
+    match items.as_slice() {
+        [Reply::Bulk(b"message"), Reply::Bulk(channel), Reply::Bulk(text)] => Some((channel, text)),
+        _ => None,
+    }
+}

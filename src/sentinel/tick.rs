@@ -1,0 +1,146 @@
+//! `sentinelTimer`: what is done when time passes. Reads as a table of contents.
+#![forbid(unsafe_code)]
+
+use super::Sentinel;
+use super::action::Cx;
+use super::instance::InstId;
+use super::link::Channel;
+use super::timers::{NEVER, Timer};
+use crate::util::time::Mono;
+
+/// The tick runs 10 to 19 times a second; the rate is drawn anew each time, so that sentinels
+/// started together fall out of step.
+const TICK_HZ_MIN: u64 = 10;
+const TICK_HZ_SPAN: u64 = 10;
+
+impl Sentinel {
+    /// Starts the timers; the first tick is due at once.
+    pub fn start_timers(&mut self, cx: &mut Cx) {
+        self.tilt.last_tick = cx.now;
+        self.timers.push(cx.now, Timer::Tick);
+    }
+
+    /// Does at most `budget` pieces of due work; true if more is due. Whether a tick was among
+    /// them is told in `ticked`.
+    pub fn run_due(&mut self, cx: &mut Cx, budget: usize, ticked: &mut bool) -> bool {
+        for _ in 0..budget {
+            let Some((at, timer)) = self.timers.pop_due(cx.now) else { return false };
+            match timer {
+                Timer::Tick => {
+                    self.tick(cx);
+                    *ticked = true;
+                }
+                Timer::Instance(inst) => self.fire(cx, inst, at),
+            }
+        }
+        self.timers.next() <= cx.now
+    }
+
+    /// When [`Sentinel::run_due`] or a save has work.
+    pub fn next_deadline(&self) -> Mono {
+        self.timers.next().min(self.saves.next_deadline())
+    }
+
+    fn tick(&mut self, cx: &mut Cx) {
+        self.tilt.last_tick = cx.now;
+        self.leave_tilt(cx);
+        self.weigh_pings();
+        self.run_scripts(cx);
+        let hz = TICK_HZ_MIN + cx.rng.below(TICK_HZ_SPAN);
+        self.timers.push(cx.now.after(1_000 / hz), Timer::Tick);
+    }
+
+    fn fire(&mut self, cx: &mut Cx, inst: InstId, at: Mono) {
+        if !self.alive(inst) || self.base(inst).armed != Some(at) {
+            return;
+        }
+        self.base_mut(inst).armed = None;
+        self.handle_instance(cx, inst);
+        if self.alive(inst) {
+            let due = self.due(cx.now, inst).max(cx.now.after(1));
+            self.arm_at(inst, due);
+        }
+    }
+
+    /// Makes sure that the entry of an instance in the timer queue is not later than its deadline.
+    pub(super) fn arm(&mut self, now: Mono, inst: InstId) {
+        if self.alive(inst) {
+            let due = self.due(now, inst);
+            self.arm_at(inst, due);
+        }
+    }
+
+    fn arm_at(&mut self, inst: InstId, due: Mono) {
+        let base = self.base_mut(inst);
+        if base.armed.is_none_or(|armed| due < armed) {
+            base.armed = Some(due);
+            self.timers.push(due, Timer::Instance(inst));
+        }
+    }
+
+    /// Everything that is due for one instance, in the order of spec/protocol.md section 2.
+    fn handle_instance(&mut self, cx: &mut Cx, inst: InstId) {
+        self.reconnect(cx, inst);
+        self.send_periodic(cx, inst);
+        if self.tilt.since.is_some() {
+            return;
+        }
+        self.tear_down_idle(cx, inst);
+        self.check_sdown(cx, inst);
+        match inst {
+            InstId::Master(master) => {
+                self.check_odown(cx, master);
+                self.master_progress(cx, master);
+            }
+            InstId::Peer(peer) => self.keep_asking(cx, peer),
+            InstId::Replica(_) => {}
+        }
+    }
+
+    /// The earliest deadline of an instance.
+    fn due(&self, now: Mono, inst: InstId) -> Mono {
+        let due = self.reconnect_due(inst).min(self.periodic_due(inst));
+        if self.tilt.since.is_some() {
+            return due;
+        }
+        let due = due.min(self.sdown_due(inst)).min(self.tear_down_due(inst));
+        match inst {
+            InstId::Master(master) => due.min(self.failover_due(now, master)),
+            InstId::Peer(peer) => due.min(self.ask_due(peer)),
+            InstId::Replica(_) => due,
+        }
+    }
+
+    /// When a connection that brings nothing will be closed, to be made anew.
+    fn tear_down_due(&self, inst: InstId) -> Mono {
+        self.cmd_tear_down_due(inst).min(self.pubsub_tear_down_due(inst))
+    }
+
+    fn cmd_tear_down_due(&self, inst: InstId) -> Mono {
+        let base = self.base(inst);
+        let link = &self.links[base.link];
+        let (Some(conn), Some(outstanding)) = (&link.cmd, link.outstanding_since) else {
+            return NEVER;
+        };
+        let half_ms = base.down_after_ms / 2;
+        let silent = outstanding.after(half_ms + 1).max(link.last_reply.after(half_ms + 1));
+        conn.since.after(self.periods.min_link_reconnect_ms + 1).max(silent)
+    }
+
+    fn pubsub_tear_down_due(&self, inst: InstId) -> Mono {
+        let link = &self.links[self.base(inst).link];
+        let Some(conn) = &link.pubsub else { return NEVER };
+        let silent = conn.last_received.after(3 * self.periods.publish_ms + 1);
+        conn.since.after(self.periods.min_link_reconnect_ms + 1).max(silent)
+    }
+
+    fn tear_down_idle(&mut self, cx: &mut Cx, inst: InstId) {
+        let link = self.base(inst).link;
+        if self.cmd_tear_down_due(inst) <= cx.now {
+            self.drop_connection(cx, link, Channel::Cmd, "no answer to PING");
+        }
+        if self.pubsub_tear_down_due(inst) <= cx.now {
+            self.drop_connection(cx, link, Channel::Pubsub, "silent subscription");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The timer queue: one entry per instance (its earliest deadline), lazily re-armed.
+//!
+//! An entry that was overtaken by an earlier one stays in the heap and is skipped when it comes up;
+//! an entry whose deadline has moved away is re-armed when it fires. So the cost of a turn follows
+//! what is due, not what is watched.
+#![forbid(unsafe_code)]
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::instance::InstId;
+use crate::util::time::Mono;
+
+/// "No deadline": far enough for anything, near enough to add to.
+pub const NEVER: Mono = Mono(u64::MAX / 2);
+
+/// What a timer entry stands for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Timer {
+    /// The cron tick of `sentinelTimer`.
+    Tick,
+    /// The earliest deadline of an instance.
+    Instance(InstId),
+}
+
+/// The queue.
+#[derive(Clone, Debug, Default)]
+pub struct Timers {
+    heap: BinaryHeap<Reverse<(Mono, Timer)>>,
+}
+
+impl Timers {
+    /// Adds an entry.
+    pub fn push(&mut self, at: Mono, timer: Timer) {
+        self.heap.push(Reverse((at, timer)));
+    }
+
+    /// Takes the earliest entry if it is due.
+    pub fn pop_due(&mut self, now: Mono) -> Option<(Mono, Timer)> {
+        match self.heap.peek() {
+            Some(Reverse((at, _))) if *at <= now => self.heap.pop().map(|Reverse(entry)| entry),
+            _ => None,
+        }
+    }
+
+    /// When the earliest entry is due.
+    pub fn next(&self) -> Mono {
+        self.heap.peek().map_or(NEVER, |Reverse((at, _))| *at)
+    }
+
+    /// How many entries the heap holds, overtaken ones included.
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Whether the heap holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+}
