@@ -349,6 +349,13 @@ impl Sentinel {
         }
     }
 
+    /// What came on a connection is no reply: the other side is no server that we know.
+    pub fn link_malformed(&mut self, cx: &mut Cx, id: ConnId, reason: &str) {
+        if let Some(&(link, channel)) = self.conns.get(&id) {
+            self.drop_connection(cx, link, channel, reason);
+        }
+    }
+
     /// Asks all replicas of a master for INFO at once: the choice of a replica must not be made
     /// on what they said before the fault.
     pub(super) fn ask_replicas_info(&mut self, cx: &mut Cx, master: MasterId) {

@@ -1,7 +1,7 @@
 //! When the state is saved: one write in flight, what changes meanwhile goes into the next one.
 //!
-//! A change takes a [`Ticket`]: the generation of the first save that will hold it. Votes are urgent;
-//! everything else may be gathered for [`GATHER_MS`].
+//! A change takes a [`Ticket`]: the generation of the first save that will hold it. Votes are
+//! urgent; everything else may be gathered for [`GATHER_MS`].
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
