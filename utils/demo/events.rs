@@ -64,7 +64,7 @@ impl Events {
                 Some((agree, quorum)) => format!("{agree} hold {who} for down, {quorum} suffice"),
                 None => format!("{who} {rest}"),
             },
-            "-odown" => format!("{who} need not be replaced any more"),
+            "-odown" => format!("{who} is no longer held for down"),
             "+new-epoch" => format!("epoch {}", word(0)),
             "+try-failover" => "wants to lead the failover".to_string(),
             "+vote-for-leader" => {
