@@ -1,0 +1,63 @@
+# sentineld. `make help` lists what there is; README.md says what it is for.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+# A program below /usr has its configuration in /etc, any other below its prefix.
+SYSCONFDIR ?= $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
+# COMPAT=1 installs links under the names of the programs that it replaces.
+COMPAT ?=
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+PROGRAM := $(TARGET)/release/sentineld
+CONFDIR := $(SYSCONFDIR)/sentineld
+COMPAT_NAMES := redis-sentinel valkey-sentinel
+# The program to be installed; packagers may give one that they built.
+INSTALL_PROGRAM ?= $(PROGRAM)
+
+export PREFIX DESTDIR BINDIR MANDIR UNITDIR SYSUSERSDIR CONFDIR COMPAT COMPAT_NAMES INSTALL_PROGRAM
+
+.DEFAULT_GOAL := build
+.PHONY: build demo test lint fmt install uninstall clean help
+
+build: ## Build the daemon, optimized (this is what plain `make` does)
+	@utils/get-redis cargo cc
+	$(CARGO) build --release --locked --bin sentineld
+
+demo: ## Kill a primary and watch three sentinels fail over (about half a minute)
+	@utils/get-redis cargo cc redis-server
+	@$(CARGO) build --release --locked --bin sentineld --example demo
+	@$(TARGET)/release/examples/demo
+
+test: ## Run all tests; those against real servers need redis-server and redis-sentinel
+	@utils/get-redis cargo cc redis-server redis-sentinel redis-cli
+	@CARGO="$(CARGO)" utils/run-tests
+
+lint: ## Check the formatting and let clippy read everything
+	@utils/get-redis cargo
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+fmt: ## Format the sources
+	$(CARGO) fmt
+
+install: ## Install below PREFIX (/usr/local) and DESTDIR; COMPAT=1 adds redis-sentinel
+	@test -f "$(INSTALL_PROGRAM)" || { echo "$(INSTALL_PROGRAM) is missing: run make first" >&2; exit 1; }
+	@utils/install
+
+uninstall: ## Remove what install brought, but neither the configuration nor its state
+	@utils/install --remove
+
+clean: ## Remove everything that was built
+	$(CARGO) clean
+
+help: ## List the targets
+	@echo 'Targets:'
+	@sed -n 's/^\([a-z]*\):.*## /\1 /p' Makefile | while read -r name text; do \
+		printf '  %-10s %s\n' "$$name" "$$text"; done
+	@echo
+	@echo 'Variables: PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR) COMPAT=$(COMPAT)'
