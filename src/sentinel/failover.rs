@@ -84,6 +84,12 @@ impl Sentinel {
             self.consider_start(cx, id);
             return;
         };
+        let chosen = failover.state.replica();
+        if chosen.is_some_and(|replica| self.replicas[replica].base.sdown.is) {
+            // C waits for failover-timeout here, though another replica may be well.
+            self.abort_and_retry(cx, id, "-failover-abort-slave-timeout");
+            return;
+        }
         match failover.state {
             State::WaitStart => self.count_votes(cx, id, &failover),
             State::SelectSlave => self.select_slave(cx, id, &failover),
@@ -231,6 +237,17 @@ impl Sentinel {
         let state = State::WaitPromotion { replica, next_info, info_gap_ms };
         self.set_failover_state(id, state, cx.now);
         self.plain_event(cx, Event::notice("+failover-state-wait-promotion"), inst);
+    }
+
+    /// The connection to a replica broke: if it was being promoted, the transaction may be lost
+    /// and is sent again over the next connection. The time limit of the state runs on.
+    pub(super) fn promotion_interrupted(&mut self, id: ReplicaId) {
+        let master = self.replicas[id].master;
+        if let Some(failover) = &mut self.masters[master].failover
+            && matches!(failover.state, State::WaitPromotion { replica, .. } if replica == id)
+        {
+            failover.state = State::SendSlaveofNoOne { replica: id };
+        }
     }
 
     /// One transaction: the new role, saved in its own file, and all its clients told to come

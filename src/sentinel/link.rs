@@ -330,20 +330,17 @@ impl Sentinel {
         let Some(conn) = self.links[link_id].conn_mut(channel).take() else { return };
         self.forget_in_flight(&conn);
         let holders = self.links[link_id].holders.clone();
-        let period_ms = holders.first().map_or(0, |inst| self.ping_period_ms(*inst));
         let link = &mut self.links[link_id];
-        let worked = conn.last_received > conn.since || !conn.sent.is_empty();
-        if worked && cx.now.since(conn.since) > period_ms {
-            link.last_reconnect = None;
-        }
         if channel == Channel::Cmd && link.outstanding_since.is_none() {
             link.outstanding_since = Some(cx.now);
         }
         self.connection_event(cx, link_id, channel, "connection lost");
         if channel == Channel::Cmd {
             for holder in holders {
-                if let InstId::Master(master) = holder {
-                    self.ask_replicas_info(cx, master);
+                match holder {
+                    InstId::Master(master) => self.ask_replicas_info(cx, master),
+                    InstId::Replica(replica) => self.promotion_interrupted(replica),
+                    InstId::Peer(_) => {}
                 }
             }
         }

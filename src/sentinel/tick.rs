@@ -93,7 +93,12 @@ impl Sentinel {
                 self.master_progress(cx, master);
             }
             InstId::Peer(peer) => self.keep_asking(cx, peer),
-            InstId::Replica(_) => {}
+            InstId::Replica(replica) => {
+                if self.is_promoted(replica) {
+                    let master = self.master_of(inst);
+                    self.master_progress(cx, master);
+                }
+            }
         }
     }
 
