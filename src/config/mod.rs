@@ -1,8 +1,23 @@
 //! The configuration file: directives, loading, and rewriting (spec/config.md).
 //!
 //! Pure: text in, settings out; state in, text out. Files are read through [`load::Files`].
+//!
+//! - [`settings`]: what the server's own directives set; [`crate::sentinel::setup`] holds the rest.
+//! - [`load`]: the way of a text through includes and queues; `directives` and `ignored` are its
+//!   tables, `values` its arguments, `sentinel_lines` the part that begins with `sentinel`.
+//! - [`options`]: command-line words to lines.
+//! - [`lines`]: when two lines speak of the same thing, when they say the same, and the comments
+//!   that correct included files.
+//! - [`render`] and [`mod@rewrite`]: state to lines, lines into a file.
 #![forbid(unsafe_code)]
 
+mod directives;
+mod ignored;
+pub mod lines;
 pub mod load;
+pub mod options;
+pub mod render;
 pub mod rewrite;
+mod sentinel_lines;
 pub mod settings;
+mod values;

@@ -1,6 +1,8 @@
 //! The server's own settings: everything in the file that is not a `sentinel` line.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+
 use crate::sentinel::action::LogLevel;
 
 /// How the process is supervised.
@@ -11,6 +13,42 @@ pub enum Supervised {
     Systemd,
     Upstart,
     Auto,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LogFormat {
+    #[default]
+    Legacy,
+    Logfmt,
+    Json,
+}
+
+/// How the time stands in log lines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum LogTimestamp {
+    #[default]
+    Legacy,
+    Iso8601,
+    Milliseconds,
+}
+
+/// A password of the default user.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Password {
+    /// As typed, after `>` or `requirepass`.
+    Plain(Vec<u8>),
+    /// 64 hex digits, after `#`.
+    Sha256(Vec<u8>),
+}
+
+/// How clients may log in as the default user.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DefaultLogin {
+    pub on: bool,
+    /// Everybody is let in without a password.
+    pub nopass: bool,
+    pub passwords: Vec<Password>,
 }
 
 /// Hard and soft limit of unsent output of a class of clients; 0 = none.
@@ -48,9 +86,9 @@ pub struct Settings {
     pub timeout_s: u64,
     pub maxclients: u32,
     pub protected_mode: bool,
-    /// The default user's password.
+    /// The `requirepass` directive; see [`Settings::default_login`] for what lets clients in.
     pub requirepass: Option<Vec<u8>>,
-    /// `user` lines, as words after `user`.
+    /// `user` lines, as words after `user`: the name first, each name once.
     pub users: Vec<Vec<Vec<u8>>>,
     pub aclfile: Option<Vec<u8>>,
     pub acllog_max_len: u64,
@@ -67,6 +105,8 @@ pub struct Settings {
     pub logfile: Vec<u8>,
     /// `None`: the word `nothing`.
     pub loglevel: Option<LogLevel>,
+    pub log_format: LogFormat,
+    pub log_timestamp: LogTimestamp,
     pub syslog_enabled: bool,
     pub syslog_ident: Vec<u8>,
     /// The facility word in lower case, e.g. `local0`.
@@ -74,6 +114,8 @@ pub struct Settings {
     pub set_proc_title: bool,
     pub proc_title_template: Vec<u8>,
     pub hz: u32,
+    /// `tls-…` lines by lower-case name, checked in form only.
+    pub tls: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Default for Settings {
@@ -105,12 +147,103 @@ impl Default for Settings {
             supervised: Supervised::No,
             logfile: Vec::new(),
             loglevel: Some(LogLevel::Notice),
+            log_format: LogFormat::Legacy,
+            log_timestamp: LogTimestamp::Legacy,
             syslog_enabled: false,
             syslog_ident: b"sentinel".to_vec(),
             syslog_facility: b"local0".to_vec(),
             set_proc_title: true,
             proc_title_template: b"{title} {listen-addr} {server-mode}".to_vec(),
             hz: 10,
+            tls: BTreeMap::new(),
         }
+    }
+}
+
+impl Settings {
+    /// What lets clients in as the default user: its `user` line if there is one, whatever
+    /// `requirepass` says, else `requirepass`, else nothing is asked for.
+    pub fn default_login(&self) -> DefaultLogin {
+        let line = self.users.iter().find(|words| words.first().is_some_and(|n| n == b"default"));
+        if let Some(words) = line {
+            return login_of_rules(&words[1..]);
+        }
+        match &self.requirepass {
+            None => DefaultLogin { on: true, nopass: true, passwords: Vec::new() },
+            Some(password) => DefaultLogin {
+                on: true,
+                nopass: false,
+                passwords: vec![Password::Plain(password.clone())],
+            },
+        }
+    }
+}
+
+/// The rules of a `user` line that are about logging in. It begins with a user that is off. A
+/// password is taken away (`<pw`, `!hash`) in the form in which it was given.
+fn login_of_rules(rules: &[Vec<u8>]) -> DefaultLogin {
+    let mut login = DefaultLogin { on: false, nopass: false, passwords: Vec::new() };
+    for rule in rules {
+        match (rule.first(), rule.to_ascii_lowercase().as_slice()) {
+            (_, b"on") => login.on = true,
+            (_, b"off") => login.on = false,
+            (_, b"reset") => login = login_of_rules(&[]),
+            (_, word @ (b"nopass" | b"resetpass")) => {
+                login.nopass = word == b"nopass";
+                login.passwords.clear();
+            }
+            (Some(b'>'), _) => add_password(&mut login, Password::Plain(rule[1..].to_vec())),
+            (Some(b'#'), _) => add_password(&mut login, Password::Sha256(rule[1..].to_vec())),
+            (Some(b'<'), _) => {
+                login.passwords.retain(|known| *known != Password::Plain(rule[1..].to_vec()));
+            }
+            (Some(b'!'), _) => {
+                login.passwords.retain(|known| *known != Password::Sha256(rule[1..].to_vec()));
+            }
+            _ => {}
+        }
+    }
+    login
+}
+
+fn add_password(login: &mut DefaultLogin, password: Password) {
+    login.nopass = false;
+    if !login.passwords.contains(&password) {
+        login.passwords.push(password);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login(rules: &[&str], requirepass: Option<&str>) -> DefaultLogin {
+        let mut settings = Settings {
+            requirepass: requirepass.map(|password| password.as_bytes().to_vec()),
+            ..Settings::default()
+        };
+        if !rules.is_empty() {
+            settings.users = vec![rules.iter().map(|rule| rule.as_bytes().to_vec()).collect()];
+        }
+        settings.default_login()
+    }
+
+    #[test]
+    fn without_a_word_everybody_may_come_in() {
+        assert_eq!(login(&[], None), DefaultLogin { on: true, nopass: true, passwords: vec![] });
+        assert!(login(&["default", "on", "nopass", "~*"], Some("x")).nopass);
+    }
+
+    #[test]
+    fn requirepass_is_the_password_unless_a_user_line_says_more() {
+        let plain = |text: &str| Password::Plain(text.as_bytes().to_vec());
+        let hash = "a".repeat(64);
+        assert_eq!(login(&[], Some("x")).passwords, [plain("x")]);
+        let both = login(&["default", "on", &format!("#{hash}"), ">y", "+@all"], Some("x"));
+        assert!(both.on && !both.nopass);
+        assert_eq!(both.passwords, [Password::Sha256(hash.into_bytes()), plain("y")]);
+        assert!(!login(&["default", ">y"], None).on);
+        assert_eq!(login(&["default", ">y", "<y", "on"], None).passwords, []);
+        assert_eq!(login(&["other", "on"], Some("x")).passwords, [plain("x")]);
     }
 }
