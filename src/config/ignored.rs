@@ -11,6 +11,8 @@ pub(super) fn is_ignored(name: &[u8], arg_count: usize) -> Result<bool, Reason> 
     match (known, module_setting, arg_count) {
         (false, false, _) => Ok(false),
         (_, _, 1..) => Ok(true),
+        // `--save` on a command line means that nothing is to be saved.
+        (true, _, _) if name == b"save" => Ok(true),
         (false, true, _) => Err("Module config specified without value".into()),
         (true, _, _) if name == b"loadmodule" => Err(BAD_DIRECTIVE.into()),
         (true, _, _) => Err(WRONG_COUNT.into()),
@@ -217,7 +219,7 @@ mod tests {
         }
         assert_eq!(is_ignored(b"a.b", 1), Ok(true));
         assert_eq!(is_ignored(b"nonsense", 1), Ok(false));
-        assert_eq!(is_ignored(b"save", 0).unwrap_err(), WRONG_COUNT);
+        assert_eq!(is_ignored(b"appendonly", 0).unwrap_err(), WRONG_COUNT);
         assert_eq!(is_ignored(b"loadmodule", 0).unwrap_err(), BAD_DIRECTIVE);
         assert!(is_ignored(b"a.b", 0).is_err());
     }

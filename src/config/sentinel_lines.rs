@@ -1,0 +1,240 @@
+//! Lines that begin with `sentinel`: what they set, and why they are refused (spec/config.md).
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::lines::{Form, Part};
+use super::load::Files;
+use super::values::{self, NOT_INTEGER, Reason};
+use crate::sentinel::setup::{
+    GlobalConfig, HostPort, MasterConfig, MasterOptions, PeerConfig, SentinelConfig,
+};
+
+const UNRECOGNIZED: &str = "Unrecognized sentinel configuration statement.";
+const NO_MASTER: &str = "No such master with specified name.";
+const BAD_PORT: &str = "Invalid port number.";
+const BAD_HOST: &str = "Can't resolve instance hostname.";
+const BAD_TIME: &str = "negative or zero time parameter.";
+const BAD_REBOOT: &str = "negative time parameter.";
+const BAD_QUORUM: &str = "Quorum must be 1 or greater.";
+const BAD_ID: &str = "Malformed Sentinel id in myid option.";
+
+/// The group in which a line is applied: 0 what is global, 1 `monitor`, 2 the rest, which speaks
+/// of masters and needs both.
+pub(super) fn phase(words: &[Vec<u8>]) -> usize {
+    match Form::of(words) {
+        Some(form) if form.is_global() => 0,
+        Some(form) if form.name == "monitor" => 1,
+        _ => 2,
+    }
+}
+
+/// Applies lines in the order of their phases.
+#[derive(Default)]
+pub(super) struct Applier {
+    pub config: SentinelConfig,
+    by_name: BTreeMap<Vec<u8>, usize>,
+    /// The spellings in which a replica was listed: an old program leaves `known-slave` lines
+    /// beside the `known-replica` lines that it adds.
+    replicas: BTreeMap<(usize, Vec<u8>, u16), BTreeSet<Vec<u8>>>,
+    runids: BTreeSet<(usize, Vec<u8>)>,
+    renamed: BTreeSet<(usize, Vec<u8>)>,
+}
+
+impl Applier {
+    pub(super) fn apply(
+        &mut self,
+        words: &[Vec<u8>],
+        files: &mut dyn Files,
+    ) -> Result<(), Reason> {
+        if words.len() == 1 || is_old_known_sentinel(words) {
+            return Ok(());
+        }
+        let form = Form::of(words).ok_or(UNRECOGNIZED)?;
+        let args = &words[2..];
+        for (part, arg) in form.parts.iter().zip(args) {
+            if *part != Part::Secret {
+                values::plain(arg)?;
+            }
+        }
+        if form.is_global() {
+            return set_global(&mut self.config.global, form.name, &args[0]);
+        }
+        if form.name == "monitor" {
+            return self.add_master(args);
+        }
+        let index = *self.by_name.get(&args[0]).ok_or(NO_MASTER)?;
+        match form.name {
+            "known-replica" => self.add_replica(index, &words[1], args),
+            "known-sentinel" => self.add_peer(index, args),
+            "rename-command" => self.add_renamed(index, args),
+            "config-epoch" => {
+                let epoch = number(&args[1])?;
+                let current = &mut self.config.global.current_epoch;
+                *current = epoch.max(*current);
+                self.config.masters[index].config_epoch = epoch;
+                Ok(())
+            }
+            "leader-epoch" => {
+                self.config.masters[index].leader_epoch = number(&args[1])?;
+                Ok(())
+            }
+            name => set_option(&mut self.config.masters[index].options, name, &args[1], files),
+        }
+    }
+
+    fn add_master(&mut self, args: &[Vec<u8>]) -> Result<(), Reason> {
+        let name = &args[0];
+        let quorum = values::lenient_int(&args[3]).filter(|n| *n >= 1).ok_or(BAD_QUORUM)?;
+        let at = self.host_port(&args[1], &args[2])?;
+        if self.by_name.contains_key(name) {
+            return Err("Duplicate master name.".into());
+        }
+        self.by_name.insert(name.clone(), self.config.masters.len());
+        self.config.masters.push(MasterConfig {
+            name: name.clone(),
+            at,
+            options: MasterOptions::new(quorum as u32),
+            config_epoch: 0,
+            leader_epoch: 0,
+            replicas: Vec::new(),
+            peers: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn add_replica(
+        &mut self,
+        index: usize,
+        spelling: &[u8],
+        args: &[Vec<u8>],
+    ) -> Result<(), Reason> {
+        let at = self.host_port(&args[1], &args[2])?;
+        let spellings = self.replicas.entry((index, same_host(&at.host), at.port)).or_default();
+        let first = spellings.is_empty();
+        if !spellings.insert(spelling.to_ascii_lowercase()) {
+            return Err("Duplicate hostname and port for replica.".into());
+        }
+        if first {
+            self.config.masters[index].replicas.push(at);
+        }
+        Ok(())
+    }
+
+    fn add_peer(&mut self, index: usize, args: &[Vec<u8>]) -> Result<(), Reason> {
+        let at = self.host_port(&args[1], &args[2])?;
+        let runid = args[3].clone();
+        if !self.runids.insert((index, runid.clone())) {
+            return Err("Duplicate runid for sentinel.".into());
+        }
+        self.config.masters[index].peers.push(PeerConfig { at, runid });
+        Ok(())
+    }
+
+    fn add_renamed(&mut self, index: usize, args: &[Vec<u8>]) -> Result<(), Reason> {
+        if !self.renamed.insert((index, args[1].to_ascii_lowercase())) {
+            return Err("Same command renamed multiple times with rename-command.".into());
+        }
+        self.config.masters[index].options.renamed.set(&args[1], &args[2]);
+        Ok(())
+    }
+
+    /// Names are looked up later, so that loading never waits; without `resolve-hostnames` only
+    /// literals will do.
+    fn host_port(&self, host: &[u8], port: &[u8]) -> Result<HostPort, Reason> {
+        let by_name = self.config.global.resolve_hostnames && !host.is_empty();
+        if !by_name && values::ip_literal(host).is_none() {
+            return Err(BAD_HOST.into());
+        }
+        Ok(HostPort { host: host.to_vec(), port: port_number(port)? })
+    }
+}
+
+/// Written before sentinels had ids; it says nothing that could be used.
+fn is_old_known_sentinel(words: &[Vec<u8>]) -> bool {
+    words.len() == 5 && words[1].eq_ignore_ascii_case(b"known-sentinel")
+}
+
+/// One spelling for each literal, names without case.
+fn same_host(host: &[u8]) -> Vec<u8> {
+    values::ip_literal(host)
+        .map_or_else(|| host.to_ascii_lowercase(), |ip| ip.to_string().into_bytes())
+}
+
+fn number(text: &[u8]) -> Result<u64, Reason> {
+    values::lenient_u64(text).ok_or_else(|| NOT_INTEGER.into())
+}
+
+fn port_number(text: &[u8]) -> Result<u16, Reason> {
+    values::lenient_u64(text).and_then(|n| u16::try_from(n).ok()).ok_or_else(|| BAD_PORT.into())
+}
+
+fn some_text(text: &[u8]) -> Option<Vec<u8>> {
+    (!text.is_empty()).then(|| text.to_vec())
+}
+
+fn set_global(global: &mut GlobalConfig, name: &str, arg: &[u8]) -> Result<(), Reason> {
+    let plural = if name == "deny-scripts-reconfig" { "s" } else { "" };
+    let flag = || {
+        values::yes_no(arg)
+            .ok_or_else(|| format!("Please specify yes or no for the {name} option{plural}."))
+    };
+    match name {
+        "myid" => {
+            // It stands between commas in what sentinels tell each other.
+            if arg.len() != 40 || arg.iter().any(|c| *c == b',' || *c == b' ') {
+                return Err(BAD_ID.into());
+            }
+            global.myid = Some(arg.to_vec());
+        }
+        "current-epoch" => global.current_epoch = number(arg)?.max(global.current_epoch),
+        "announce-ip" => global.announce_ip = some_text(arg),
+        "announce-port" => global.announce_port = port_number(arg)?,
+        "resolve-hostnames" => global.resolve_hostnames = flag()?,
+        "announce-hostnames" => global.announce_hostnames = flag()?,
+        "deny-scripts-reconfig" => global.deny_scripts_reconfig = flag()?,
+        "sentinel-user" => global.sentinel_user = some_text(arg),
+        "sentinel-pass" => global.sentinel_pass = some_text(arg),
+        _ => return Err(UNRECOGNIZED.into()),
+    }
+    Ok(())
+}
+
+fn set_option(
+    options: &mut MasterOptions,
+    name: &str,
+    arg: &[u8],
+    files: &mut dyn Files,
+) -> Result<(), Reason> {
+    let time = || values::lenient_int(arg).filter(|n| *n > 0).ok_or(BAD_TIME);
+    match name {
+        "down-after-milliseconds" => options.down_after_ms = time()?,
+        "failover-timeout" => options.failover_timeout_ms = time()?,
+        "parallel-syncs" => {
+            options.parallel_syncs = values::lenient_int(arg).ok_or(NOT_INTEGER)? as u32;
+        }
+        "master-reboot-down-after-period" => {
+            options.master_reboot_down_after_ms = values::lenient_int(arg).ok_or(BAD_REBOOT)?;
+        }
+        "notification-script" => {
+            let what = "Notification script";
+            options.notification_script = Some(script(arg, what, files)?);
+        }
+        "client-reconfig-script" => {
+            let what = "Client reconfiguration script";
+            options.client_reconfig_script = Some(script(arg, what, files)?);
+        }
+        "auth-pass" => options.auth_pass = some_text(arg),
+        "auth-user" => options.auth_user = some_text(arg),
+        _ => return Err(UNRECOGNIZED.into()),
+    }
+    Ok(())
+}
+
+fn script(path: &[u8], what: &str, files: &mut dyn Files) -> Result<Vec<u8>, Reason> {
+    if files.is_executable(path) {
+        Ok(path.to_vec())
+    } else {
+        Err(format!("{what} seems non existing or non executable."))
+    }
+}
