@@ -25,8 +25,21 @@ const PROTECTION: &[&str] = &["no", "yes", "local"];
 
 /// Our own commands, as `rename-command` knows them.
 const COMMANDS: &[&str] = &[
-    "acl", "auth", "client", "command", "hello", "info", "ping", "psubscribe", "publish",
-    "punsubscribe", "role", "sentinel", "shutdown", "subscribe", "unsubscribe",
+    "acl",
+    "auth",
+    "client",
+    "command",
+    "hello",
+    "info",
+    "ping",
+    "psubscribe",
+    "publish",
+    "punsubscribe",
+    "role",
+    "sentinel",
+    "shutdown",
+    "subscribe",
+    "unsubscribe",
 ];
 
 const DIRECTIVES: &[(&str, Form)] = &[
@@ -45,34 +58,52 @@ const DIRECTIVES: &[(&str, Form)] = &[
     ("user", Form::Words(add_user)),
     ("aclfile", Form::Text(|s, t| s.aclfile = some_text(t))),
     ("acllog-max-len", Form::Int(0, i64::MAX, |s, n| s.acllog_max_len = n as u64)),
-    ("acl-pubsub-default", Form::Choice(&["allchannels", "resetchannels"], |s, n| {
-        s.acl_pubsub_allchannels = n == 0;
-    })),
+    (
+        "acl-pubsub-default",
+        Form::Choice(&["allchannels", "resetchannels"], |s, n| {
+            s.acl_pubsub_allchannels = n == 0;
+        }),
+    ),
     ("client-output-buffer-limit", Form::Words(set_output_limits)),
     ("rename-command", Form::Words(rename_command)),
     ("daemonize", Form::Flag(|s, on| s.daemonize = on)),
     ("pidfile", Form::Text(|s, t| s.pidfile = some_text(t))),
-    ("supervised", Form::Choice(&["upstart", "systemd", "auto", "no"], |s, n| {
-        use Supervised::*;
-        s.supervised = [Upstart, Systemd, Auto, No][n];
-    })),
+    (
+        "supervised",
+        Form::Choice(&["upstart", "systemd", "auto", "no"], |s, n| {
+            use Supervised::*;
+            s.supervised = [Upstart, Systemd, Auto, No][n];
+        }),
+    ),
     ("logfile", Form::Text(|s, t| s.logfile = t.to_vec())),
-    ("loglevel", Form::Choice(&["debug", "verbose", "notice", "warning", "nothing"], |s, n| {
-        use LogLevel::*;
-        s.loglevel = [Some(Debug), Some(Verbose), Some(Notice), Some(Warning), None][n];
-    })),
-    ("log-format", Form::Choice(&["legacy", "logfmt", "json"], |s, n| {
-        s.log_format = [LogFormat::Legacy, LogFormat::Logfmt, LogFormat::Json][n];
-    })),
-    ("log-timestamp-format", Form::Choice(&["legacy", "iso8601", "milliseconds"], |s, n| {
-        use LogTimestamp::*;
-        s.log_timestamp = [Legacy, Iso8601, Milliseconds][n];
-    })),
+    (
+        "loglevel",
+        Form::Choice(&["debug", "verbose", "notice", "warning", "nothing"], |s, n| {
+            use LogLevel::*;
+            s.loglevel = [Some(Debug), Some(Verbose), Some(Notice), Some(Warning), None][n];
+        }),
+    ),
+    (
+        "log-format",
+        Form::Choice(&["legacy", "logfmt", "json"], |s, n| {
+            s.log_format = [LogFormat::Legacy, LogFormat::Logfmt, LogFormat::Json][n];
+        }),
+    ),
+    (
+        "log-timestamp-format",
+        Form::Choice(&["legacy", "iso8601", "milliseconds"], |s, n| {
+            use LogTimestamp::*;
+            s.log_timestamp = [Legacy, Iso8601, Milliseconds][n];
+        }),
+    ),
     ("syslog-enabled", Form::Flag(|s, on| s.syslog_enabled = on)),
     ("syslog-ident", Form::Text(|s, t| s.syslog_ident = t.to_vec())),
-    ("syslog-facility", Form::Choice(FACILITIES, |s, n| {
-        s.syslog_facility = FACILITIES[n].as_bytes().to_vec();
-    })),
+    (
+        "syslog-facility",
+        Form::Choice(FACILITIES, |s, n| {
+            s.syslog_facility = FACILITIES[n].as_bytes().to_vec();
+        }),
+    ),
     ("hz", Form::Int(0, INT_MAX, |s, n| s.hz = n as u32)),
     ("set-proc-title", Form::Flag(|s, on| s.set_proc_title = on)),
     ("proc-title-template", Form::Words(set_title)),
@@ -113,9 +144,8 @@ const TLS_DIRECTIVES: &[(&str, TlsForm)] = &[
     ("tls-session-cache-timeout", TlsForm::Int(INT_MAX)),
 ];
 
-const FACILITIES: &[&str] = &[
-    "user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
-];
+const FACILITIES: &[&str] =
+    &["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"];
 
 /// Applies a line to the settings; `None` if the name (in lower case) is not one of the table.
 pub(super) fn apply(
@@ -241,9 +271,8 @@ fn set_output_limits(settings: &mut Settings, args: &[Vec<u8>]) -> Result<(), Re
             b"replica" | b"slave" => 2,
             _ => return Err("Invalid client class specified in buffer limit configuration.".into()),
         };
-        limits[class] = output_limit(group).ok_or(
-            "Error in hard, soft or soft_seconds setting in buffer limit configuration.",
-        )?;
+        limits[class] = output_limit(group)
+            .ok_or("Error in hard, soft or soft_seconds setting in buffer limit configuration.")?;
     }
     [settings.output_normal, settings.output_pubsub, settings.output_replica] = limits;
     Ok(())
@@ -288,7 +317,13 @@ fn command_called(settings: &Settings, name: &[u8]) -> Option<Vec<u8>> {
 }
 
 const TITLE_FIELDS: &[&[u8]] = &[
-    b"title", b"listen-addr", b"server-mode", b"port", b"tls-port", b"unixsocket", b"config-file",
+    b"title",
+    b"listen-addr",
+    b"server-mode",
+    b"port",
+    b"tls-port",
+    b"unixsocket",
+    b"config-file",
 ];
 
 fn set_title(settings: &mut Settings, args: &[Vec<u8>]) -> Result<(), Reason> {

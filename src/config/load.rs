@@ -153,12 +153,7 @@ impl<'f> Loader<'f> {
         Ok(())
     }
 
-    fn take_line(
-        &mut self,
-        line: &Line<'_>,
-        typed: Words,
-        depth: usize,
-    ) -> Result<(), LoadError> {
+    fn take_line(&mut self, line: &Line<'_>, typed: Words, depth: usize) -> Result<(), LoadError> {
         let included = (depth > 0).then(|| typed.clone());
         let words = match &included {
             Some(_) => self.corrected(typed),
@@ -220,8 +215,7 @@ impl<'f> Loader<'f> {
             }
             return applied.map_err(|reason| line.error(reason));
         }
-        let known =
-            ignored::is_ignored(&name, args.len()).map_err(|reason| line.error(reason))?;
+        let known = ignored::is_ignored(&name, args.len()).map_err(|reason| line.error(reason))?;
         if !known {
             return Err(line.error(BAD_DIRECTIVE));
         }

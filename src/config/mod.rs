@@ -21,3 +21,10 @@ pub mod rewrite;
 mod sentinel_lines;
 pub mod settings;
 mod values;
+
+#[cfg(test)]
+mod load_tests;
+#[cfg(test)]
+mod rewrite_tests;
+#[cfg(test)]
+mod test_files;

@@ -54,17 +54,14 @@ pub fn render_master(master: &MasterConfig) -> Vec<StateLine> {
     let mut out = Lines { lines: Vec::new() };
     let name = master.name.as_slice();
     let port = master.at.port.to_string();
-    let words = [b"sentinel", b"monitor", name, &master.at.host, port.as_bytes()];
+    let words: [&[u8]; 5] = [b"sentinel", b"monitor", name, &master.at.host, port.as_bytes()];
     out.add_number(When::Always, &words, u64::from(master.options.quorum.max(1)));
     render_options(&mut out, name, &master.options);
     out.add_epoch(&[b"sentinel", b"config-epoch", name], master.config_epoch);
     out.add_epoch(&[b"sentinel", b"leader-epoch", name], master.leader_epoch);
     for at in &master.replicas {
         let port = at.port.to_string();
-        out.add(
-            When::Always,
-            &[b"sentinel", b"known-replica", name, &at.host, port.as_bytes()],
-        );
+        out.add(When::Always, &[b"sentinel", b"known-replica", name, &at.host, port.as_bytes()]);
     }
     for peer in master.peers.iter().filter(|peer| !peer.runid.is_empty()) {
         let port = peer.at.port.to_string();

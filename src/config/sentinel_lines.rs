@@ -42,11 +42,7 @@ pub(super) struct Applier {
 }
 
 impl Applier {
-    pub(super) fn apply(
-        &mut self,
-        words: &[Vec<u8>],
-        files: &mut dyn Files,
-    ) -> Result<(), Reason> {
+    pub(super) fn apply(&mut self, words: &[Vec<u8>], files: &mut dyn Files) -> Result<(), Reason> {
         if words.len() == 1 || is_old_known_sentinel(words) {
             return Ok(());
         }
