@@ -147,6 +147,13 @@ const TLS_DIRECTIVES: &[(&str, TlsForm)] = &[
 const FACILITIES: &[&str] =
     &["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"];
 
+/// All names, in the order of the tables.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    let server = DIRECTIVES.iter().map(|(name, _)| *name);
+    server.chain(TLS_DIRECTIVES.iter().map(|(name, _)| *name))
+}
+
 /// Applies a line to the settings; `None` if the name (in lower case) is not one of the table.
 pub(super) fn apply(
     settings: &mut Settings,

@@ -23,6 +23,8 @@ pub mod settings;
 mod values;
 
 #[cfg(test)]
+mod conf_tests;
+#[cfg(test)]
 mod load_tests;
 #[cfg(test)]
 mod rewrite_tests;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::load::{Files, LoadError, Loaded, load};
 use crate::util::glob;
 
-/// Files by name. Directories that exist are `/` and `/dir`; scripts are what ends in `.sh`.
+/// Files by name. Directories that exist are `/`, `/dir` and `/tmp`; scripts are what ends in `.sh`.
 #[derive(Clone, Default)]
 pub(super) struct MemoryFiles {
     pub files: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -30,7 +30,7 @@ impl Files for MemoryFiles {
     }
 
     fn chdir(&mut self, dir: &[u8]) -> Result<(), String> {
-        if dir == b"/" || dir == b"/dir" {
+        if [&b"/"[..], b"/dir", b"/tmp"].contains(&dir) {
             self.cwd = dir.to_vec();
             Ok(())
         } else {
