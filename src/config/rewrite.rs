@@ -216,10 +216,10 @@ impl<'s> Plan<'s> {
     fn queues(&self) -> BTreeMap<Words, VecDeque<usize>> {
         let mut queues: BTreeMap<Words, VecDeque<usize>> = BTreeMap::new();
         for (index, wanted) in self.wanted.iter().enumerate() {
-            if !wanted.done
-                && wanted.line.when == When::Always
-                && let Some(place) = lines::place(&wanted.line.words)
-            {
+            if wanted.done || wanted.line.when != When::Always {
+                continue;
+            }
+            if let Some(place) = lines::place(&wanted.line.words) {
                 queues.entry(place).or_default().push_back(index);
             }
         }
