@@ -1,4 +1,5 @@
 //! The file that is shipped names every directive, and every option in it can be switched on.
+#![forbid(unsafe_code)]
 
 use super::test_files::{MemoryFiles, load_text};
 use super::{directives, lines, load};

@@ -1,4 +1,5 @@
 //! What is taken, in which order, and why the rest is refused.
+#![forbid(unsafe_code)]
 
 use super::load::{LoadError, load};
 use super::settings::{BindAddr, LogFormat, LogTimestamp, OutputLimit, Supervised};
@@ -15,155 +16,154 @@ fn refusal(text: &str) -> LoadError {
 
 /// Lines and the reasons that redis-sentinel 7.0.15 gives for them (but for those that name what
 /// only later versions have, and the last four).
+const SERVER_REFUSALS: &[(&str, &str)] = &[
+    ("port -1", "argument must be between 0 and 65535 inclusive"),
+    ("port 65536", "argument must be between 0 and 65535 inclusive"),
+    ("port x", "argument couldn't be parsed into an integer"),
+    ("port 05", "argument couldn't be parsed into an integer"),
+    ("port 5 6", "wrong number of arguments"),
+    ("port", "wrong number of arguments"),
+    ("port 0 #x", "wrong number of arguments"),
+    ("port 5 \"", "Unbalanced quotes in configuration line"),
+    ("tcp-backlog 99999999999", "argument must be between 0 and 2147483647 inclusive"),
+    ("maxclients 0", "argument must be between 1 and 4294967295 inclusive"),
+    ("acllog-max-len -1", "argument must be between 0 and 9223372036854775807 inclusive"),
+    ("acllog-max-len 99999999999999999999", "argument couldn't be parsed into an integer"),
+    ("protected-mode maybe", "argument must be 'yes' or 'no'"),
+    ("unixsocketperm 778", "argument couldn't be parsed as an octal number"),
+    ("unixsocketperm 1000", "argument must be between 0 and 777 inclusive"),
+    (
+        "acl-pubsub-default foo",
+        "argument(s) must be one of the following: allchannels, resetchannels",
+    ),
+    ("supervised foo", "argument(s) must be one of the following: upstart, systemd, auto, no"),
+    (
+        "loglevel foo",
+        "argument(s) must be one of the following: debug, verbose, notice, warning, nothing",
+    ),
+    (
+        "syslog-facility foo",
+        "argument(s) must be one of the following: user, local0, local1, local2, local3, \
+             local4, local5, local6, local7",
+    ),
+    (
+        "client-output-buffer-limit foo 0 0 0",
+        "Invalid client class specified in buffer limit configuration.",
+    ),
+    (
+        "client-output-buffer-limit normal 0 0",
+        "Wrong number of arguments in buffer limit configuration.",
+    ),
+    (
+        "client-output-buffer-limit normal -1 0 0",
+        "Error in hard, soft or soft_seconds setting in buffer limit configuration.",
+    ),
+    ("bind a b c d e f g h i j k l m n o p q", "Too many bind addresses specified."),
+    ("proc-title-template \"{foo}\"", "template format is invalid or contains unknown variables"),
+    ("proc-title-template \"\"", "template format is invalid or contains unknown variables"),
+    ("rename-command", "Bad directive or wrong number of arguments"),
+    ("rename-command get foo", "No such command in rename-command"),
+    ("rename-command ping info", "Target command name already exists"),
+    ("user", "Bad directive or wrong number of arguments"),
+    ("include a b", "Bad directive or wrong number of arguments"),
+    ("dir /nonexistent", "No such file or directory"),
+    ("dir a b", "wrong number of arguments"),
+    ("tls-auth-clients x", "argument(s) must be one of the following: no, yes, optional"),
+    ("tls-session-caching x", "argument must be 'yes' or 'no'"),
+    ("foo bar", "Bad directive or wrong number of arguments"),
+    ("x#y", "Bad directive or wrong number of arguments"),
+    ("foo.bar", "Module config specified without value"),
+    ("slaveof", "wrong number of arguments"),
+    ("'sentinel monitor' a 127.0.0.1 1 1", "Bad directive or wrong number of arguments"),
+    ("logfile \"a\\nb\"", "control characters are not allowed"),
+    ("bind \"1.2.3.4\\x01\"", "control characters are not allowed"),
+    ("tls-port 1", "TLS is not supported by this build"),
+    ("tls-replication YES", "TLS is not supported by this build"),
+];
+
 #[test]
 fn server_lines_that_are_refused() {
-    for (line, reason) in [
-        ("port -1", "argument must be between 0 and 65535 inclusive"),
-        ("port 65536", "argument must be between 0 and 65535 inclusive"),
-        ("port x", "argument couldn't be parsed into an integer"),
-        ("port 05", "argument couldn't be parsed into an integer"),
-        ("port 5 6", "wrong number of arguments"),
-        ("port", "wrong number of arguments"),
-        ("port 0 #x", "wrong number of arguments"),
-        ("port 5 \"", "Unbalanced quotes in configuration line"),
-        ("tcp-backlog 99999999999", "argument must be between 0 and 2147483647 inclusive"),
-        ("maxclients 0", "argument must be between 1 and 4294967295 inclusive"),
-        ("acllog-max-len -1", "argument must be between 0 and 9223372036854775807 inclusive"),
-        ("acllog-max-len 99999999999999999999", "argument couldn't be parsed into an integer"),
-        ("protected-mode maybe", "argument must be 'yes' or 'no'"),
-        ("unixsocketperm 778", "argument couldn't be parsed as an octal number"),
-        ("unixsocketperm 1000", "argument must be between 0 and 777 inclusive"),
-        (
-            "acl-pubsub-default foo",
-            "argument(s) must be one of the following: allchannels, resetchannels",
-        ),
-        ("supervised foo", "argument(s) must be one of the following: upstart, systemd, auto, no"),
-        (
-            "loglevel foo",
-            "argument(s) must be one of the following: debug, verbose, notice, warning, nothing",
-        ),
-        (
-            "syslog-facility foo",
-            "argument(s) must be one of the following: user, local0, local1, local2, local3, \
-             local4, local5, local6, local7",
-        ),
-        (
-            "client-output-buffer-limit foo 0 0 0",
-            "Invalid client class specified in buffer limit configuration.",
-        ),
-        (
-            "client-output-buffer-limit normal 0 0",
-            "Wrong number of arguments in buffer limit configuration.",
-        ),
-        (
-            "client-output-buffer-limit normal -1 0 0",
-            "Error in hard, soft or soft_seconds setting in buffer limit configuration.",
-        ),
-        ("bind a b c d e f g h i j k l m n o p q", "Too many bind addresses specified."),
-        (
-            "proc-title-template \"{foo}\"",
-            "template format is invalid or contains unknown variables",
-        ),
-        ("proc-title-template \"\"", "template format is invalid or contains unknown variables"),
-        ("rename-command", "Bad directive or wrong number of arguments"),
-        ("rename-command get foo", "No such command in rename-command"),
-        ("rename-command ping info", "Target command name already exists"),
-        ("user", "Bad directive or wrong number of arguments"),
-        ("include a b", "Bad directive or wrong number of arguments"),
-        ("dir /nonexistent", "No such file or directory"),
-        ("dir a b", "wrong number of arguments"),
-        ("tls-auth-clients x", "argument(s) must be one of the following: no, yes, optional"),
-        ("tls-session-caching x", "argument must be 'yes' or 'no'"),
-        ("foo bar", "Bad directive or wrong number of arguments"),
-        ("x#y", "Bad directive or wrong number of arguments"),
-        ("foo.bar", "Module config specified without value"),
-        ("slaveof", "wrong number of arguments"),
-        ("'sentinel monitor' a 127.0.0.1 1 1", "Bad directive or wrong number of arguments"),
-        ("logfile \"a\\nb\"", "control characters are not allowed"),
-        ("bind \"1.2.3.4\\x01\"", "control characters are not allowed"),
-        ("tls-port 1", "TLS is not supported by this build"),
-        ("tls-replication YES", "TLS is not supported by this build"),
-    ] {
+    for (line, reason) in SERVER_REFUSALS {
         let error = refusal(&format!("# first\r\n\n{line}\r\nport 0\n"));
-        assert_eq!(error.reason, reason, "{line}");
+        assert_eq!(error.reason, *reason, "{line}");
         assert_eq!((error.line_number, error.line.as_slice()), (3, line.as_bytes()));
     }
 }
 
+const SENTINEL: &str = "Unrecognized sentinel configuration statement.";
+const MASTER: &str = "No such master with specified name.";
+const TIME: &str = "negative or zero time parameter.";
+const QUORUM: &str = "Quorum must be 1 or greater.";
+const HOST: &str = "Can't resolve instance hostname.";
+const PORT: &str = "Invalid port number.";
+const BAD_ID: &str = "Malformed Sentinel id in myid option.";
+
+const SENTINEL_REFUSALS: &[(&str, &str)] = &[
+    ("foo", SENTINEL),
+    ("monitor b 127.0.0.1 6379", SENTINEL),
+    ("down-after-milliseconds m 1 2", SENTINEL),
+    ("monitor b 127.0.0.1 1 1 # why", SENTINEL),
+    ("monitor b 127.0.0.1 6379 0", QUORUM),
+    ("monitor b 127.0.0.1 6379 -1", QUORUM),
+    ("monitor b 127.0.0.1 6379 x", QUORUM),
+    ("monitor b 127.0.0.1 6379 1x", QUORUM),
+    ("monitor b 127.0.0.1 6379 2147483648", QUORUM),
+    ("monitor b 127.0.0.1 65536 1", PORT),
+    ("monitor b 127.0.0.1 -1 1", PORT),
+    ("monitor b foo 1 1", HOST),
+    ("monitor b [::1] 1 1", HOST),
+    ("monitor b \"\" 1 1", HOST),
+    ("monitor m 127.0.0.1 1 1", "Duplicate master name."),
+    ("down-after-milliseconds b 0", MASTER),
+    ("down-after-milliseconds m 0", TIME),
+    ("down-after-milliseconds m -1", TIME),
+    ("failover-timeout m 99999999999999999999999", TIME),
+    ("down-after-milliseconds m 2147483648", TIME),
+    ("parallel-syncs m x", "argument couldn't be parsed into an integer"),
+    ("master-reboot-down-after-period m -1", "negative time parameter."),
+    ("notification-script b /x", MASTER),
+    ("notification-script m /x", "Notification script seems non existing or non executable."),
+    (
+        "client-reconfig-script m \"\"",
+        "Client reconfiguration script seems non existing or non executable.",
+    ),
+    (
+        "rename-command m CONFIG a\nsentinel rename-command m config b",
+        "Same command renamed multiple times with rename-command.",
+    ),
+    ("config-epoch m x", "argument couldn't be parsed into an integer"),
+    ("leader-epoch b 1", MASTER),
+    ("current-epoch 1 2", SENTINEL),
+    ("myid abc", BAD_ID),
+    (
+        "known-replica m 1.1.1.1 2\nsentinel known-replica m 1.1.1.1 02",
+        "Duplicate hostname and port for replica.",
+    ),
+    (
+        "known-slave m ::1 2\nsentinel known-slave m 0:0::1 2",
+        "Duplicate hostname and port for replica.",
+    ),
+    ("known-replica m 127.0.0.1 65536", PORT),
+    ("known-replica m foo 1", HOST),
+    (
+        "known-sentinel m 1.1.1.1 2 aa\nsentinel known-sentinel m 1.1.1.1 3 aa",
+        "Duplicate runid for sentinel.",
+    ),
+    ("known-sentinel m 127.0.0.1 99999 aaaa", PORT),
+    ("announce-port 65536", PORT),
+    ("deny-scripts-reconfig x", "Please specify yes or no for the deny-scripts-reconfig options."),
+    ("resolve-hostnames x", "Please specify yes or no for the resolve-hostnames option."),
+    ("announce-hostnames x", "Please specify yes or no for the announce-hostnames option."),
+    ("auth-user m \"a\\tb\"", "control characters are not allowed"),
+    ("myid 01234567890123456789012345678901234567,9", BAD_ID),
+];
+
 #[test]
 fn sentinel_lines_that_are_refused() {
-    let id = "a".repeat(40);
-    let sentinel = "Unrecognized sentinel configuration statement.";
-    let master = "No such master with specified name.";
-    let time = "negative or zero time parameter.";
-    let quorum = "Quorum must be 1 or greater.";
-    let host = "Can't resolve instance hostname.";
-    let port = "Invalid port number.";
-    for (line, reason) in [
-        ("foo", sentinel),
-        ("monitor b 127.0.0.1 6379", sentinel),
-        ("down-after-milliseconds m 1 2", sentinel),
-        ("monitor b 127.0.0.1 1 1 # why", sentinel),
-        ("monitor b 127.0.0.1 6379 0", quorum),
-        ("monitor b 127.0.0.1 6379 -1", quorum),
-        ("monitor b 127.0.0.1 6379 x", quorum),
-        ("monitor b 127.0.0.1 6379 1x", quorum),
-        ("monitor b 127.0.0.1 6379 2147483648", quorum),
-        ("monitor b 127.0.0.1 65536 1", port),
-        ("monitor b 127.0.0.1 -1 1", port),
-        ("monitor b foo 1 1", host),
-        ("monitor b [::1] 1 1", host),
-        ("monitor b \"\" 1 1", host),
-        ("monitor m 127.0.0.1 1 1", "Duplicate master name."),
-        ("down-after-milliseconds b 0", master),
-        ("down-after-milliseconds m 0", time),
-        ("down-after-milliseconds m -1", time),
-        ("failover-timeout m 99999999999999999999999", time),
-        ("down-after-milliseconds m 2147483648", time),
-        ("parallel-syncs m x", "argument couldn't be parsed into an integer"),
-        ("master-reboot-down-after-period m -1", "negative time parameter."),
-        ("notification-script b /x", master),
-        ("notification-script m /x", "Notification script seems non existing or non executable."),
-        (
-            "client-reconfig-script m \"\"",
-            "Client reconfiguration script seems non existing or non executable.",
-        ),
-        (
-            "rename-command m CONFIG a\nsentinel rename-command m config b",
-            "Same command renamed multiple times with rename-command.",
-        ),
-        ("config-epoch m x", "argument couldn't be parsed into an integer"),
-        ("leader-epoch b 1", master),
-        ("current-epoch 1 2", sentinel),
-        ("myid abc", "Malformed Sentinel id in myid option."),
-        (
-            "known-replica m 1.1.1.1 2\nsentinel known-replica m 1.1.1.1 02",
-            "Duplicate hostname and port for replica.",
-        ),
-        (
-            "known-slave m ::1 2\nsentinel known-slave m 0:0::1 2",
-            "Duplicate hostname and port for replica.",
-        ),
-        ("known-replica m 127.0.0.1 65536", port),
-        ("known-replica m foo 1", host),
-        (
-            "known-sentinel m 1.1.1.1 2 aa\nsentinel known-sentinel m 1.1.1.1 3 aa",
-            "Duplicate runid for sentinel.",
-        ),
-        ("known-sentinel m 127.0.0.1 99999 aaaa", port),
-        ("announce-port 65536", port),
-        (
-            "deny-scripts-reconfig x",
-            "Please specify yes or no for the deny-scripts-reconfig options.",
-        ),
-        ("resolve-hostnames x", "Please specify yes or no for the resolve-hostnames option."),
-        ("announce-hostnames x", "Please specify yes or no for the announce-hostnames option."),
-        ("auth-user m \"a\\tb\"", "control characters are not allowed"),
-        (&format!("myid {}\\x7f", &id[1..]), "Malformed Sentinel id in myid option."),
-    ] {
+    for (line, reason) in SENTINEL_REFUSALS {
         let text = format!("sentinel monitor m 127.0.0.1 1 1\nsentinel {line}\nport 0");
         let error = refusal(&text);
-        assert_eq!(error.reason, reason, "{line}");
+        assert_eq!(error.reason, *reason, "{line}");
         let lines: Vec<&str> = text.split('\n').collect();
         assert_eq!(error.line, lines[error.line_number - 1].as_bytes());
         assert_eq!(error.line_number, lines.len() - 1, "{line}");

@@ -1,4 +1,5 @@
 //! Rewriting: what stays, what is replaced, what goes, and that nothing is lost.
+#![forbid(unsafe_code)]
 
 use std::sync::Arc;
 
@@ -188,6 +189,35 @@ fn masters_of_an_included_file_are_corrected_not_doubled() {
     let mut edited = MemoryFiles::default().with("/inc", "sentinel monitor m 1.1.1.9 1 2");
     let obeyed = load(&new, None, &[], &mut edited).unwrap();
     assert_eq!(obeyed.sentinel.masters[0].at.host, b"1.1.1.9");
+}
+
+#[test]
+fn corrections_keep_their_place() {
+    let mut files = MemoryFiles::default().with(
+        "/inc",
+        "sentinel monitor m 1.1.1.1 1 2\nsentinel config-epoch m 0\nsentinel leader-epoch m 0\n\
+         sentinel current-epoch 0\nsentinel down-after-milliseconds m 5000",
+    );
+    let comment = |port: u16| {
+        format!(
+            "# sentineld: included line \"sentinel monitor m 1.1.1.1 1 2\" now reads \
+             \"sentinel monitor m 1.1.1.1 {port} 2\""
+        )
+    };
+    // The main file's own line about the period comes later, and counts: nothing to correct.
+    let around = |comment: &str| {
+        format!("include /inc\n{comment}\n# mine\nsentinel down-after-milliseconds m 7")
+    };
+    let text = around(&comment(5));
+    let mut loaded = load(text.as_bytes(), None, &[], &mut files).unwrap();
+    assert_eq!(loaded.sentinel.masters[0].at.port, 5);
+    assert_eq!(loaded.sentinel.masters[0].options.down_after_ms, 7);
+    let new = |loaded: &Loaded| {
+        String::from_utf8(rewrite(text.as_bytes(), &render_loaded(loaded))).unwrap()
+    };
+    assert_eq!(new(&loaded), text);
+    loaded.sentinel.masters[0].at.port = 6;
+    assert_eq!(new(&loaded), around(&comment(6)));
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! A file system in memory for the tests of this layer.
+#![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::load::{Files, LoadError, Loaded, load};
 use crate::util::glob;
 
-/// Files by name. Directories that exist are `/`, `/dir` and `/tmp`; scripts are what ends in `.sh`.
+/// Files by name. The directories `/`, `/dir` and `/tmp` exist; scripts are what ends in `.sh`.
 #[derive(Clone, Default)]
 pub(super) struct MemoryFiles {
     pub files: BTreeMap<Vec<u8>, Vec<u8>>,
