@@ -1,0 +1,12 @@
+//! Groups of real processes: `redis-server` data nodes watched by the program under test.
+//!
+//! The program is ours unless SENTINEL_UNDER_TEST names another, e.g. `/usr/bin/redis-sentinel`,
+//! against which all tests hold but those marked `only_ours`. Where `redis-server` or another
+//! program is missing, a test says `NOT RUN`, adds a line to the file named by NOT_RUN_FILE, and
+//! passes.
+#![forbid(unsafe_code)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod failover;
