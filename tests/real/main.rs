@@ -9,4 +9,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod events;
 mod failover;
+mod manual;
+mod quorum;
+mod repair;

@@ -38,6 +38,8 @@ rm -rf -- "$1"
 fn tell_reaper(op: char, pid: Pid) {
     static REAPER_INPUT: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
     let input = REAPER_INPUT.get_or_init(|| {
+        // Nobody waits for it: it ends after this program.
+        #[allow(clippy::zombie_processes)]
         let child = Command::new("sh")
             .arg("-c")
             .arg(REAPER)
