@@ -9,8 +9,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod auth;
 mod events;
 mod failover;
 mod manual;
 mod quorum;
 mod repair;
+mod scripts;
+mod state;
+mod tilt;
+mod votes;
