@@ -9,10 +9,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod address;
 mod auth;
 mod events;
 mod failover;
 mod manual;
+mod mixed;
+mod process;
 mod quorum;
 mod repair;
 mod scripts;
