@@ -63,41 +63,26 @@ fn leader_and_voter_tell_the_steps_in_order() {
     assert_eq!(leader.texts("+sdown")[0], master);
     assert_eq!(leader.texts("+odown"), [format!("{master} #quorum 1/1")]);
     assert_eq!(leader.texts("+new-epoch"), ["1"]);
-    assert_eq!(leader.texts("+try-failover"), [master.clone()]);
+    assert_eq!(leader.texts("+try-failover").join("\n"), master);
     assert_eq!(leader.texts("+vote-for-leader"), [format!("{} 1", group.sentinels[0].id())]);
-    assert_eq!(leader.texts("+elected-leader"), [master.clone()]);
-    assert_eq!(leader.texts("+selected-slave"), [replica.clone()]);
+    assert_eq!(leader.texts("+elected-leader").join("\n"), master);
+    assert_eq!(leader.texts("+selected-slave").join("\n"), replica);
     assert_eq!(leader.texts("+promoted-slave"), [replica]);
-    assert_eq!(leader.texts("+switch-master"), [switch.clone()]);
+    assert_eq!(leader.texts("+switch-master").join("\n"), switch);
 
     for voter in &recorders[1..] {
         voter.assert_order(&["+new-epoch", "+vote-for-leader", "+config-update-from"]);
         voter.assert_order(&["+config-update-from", "+switch-master", "+slave"]);
         voter.assert_none("+try-failover");
         voter.assert_none("+failover-end");
-        assert_eq!(voter.texts("+switch-master"), [switch.clone()]);
+        assert_eq!(voter.texts("+switch-master").join("\n"), switch);
         let id = group.sentinels[0].id();
         assert_eq!(voter.texts("+vote-for-leader"), [format!("{id} 1")]);
-        let port = group.sentinels[0].port;
-        let watched = format!("{MASTER} 127.0.0.1 {old}");
-        let sender = format!("sentinel {id} 127.0.0.1 {port} @ {watched}");
-        assert_eq!(voter.texts("+config-update-from"), [sender]);
+        // From the leader, or from the other voter that heard it first.
+        let sender = voter.texts("+config-update-from").join("\n");
+        let watched = format!("@ {MASTER} 127.0.0.1 {old}");
+        assert!(sender.starts_with("sentinel ") && sender.ends_with(&watched), "{sender}");
     }
-}
-
-/// In redis-sentinel the old one ends its failover first and tells the new address last.
-#[test]
-fn switch_is_told_at_the_promotion_and_not_after_the_last_replica() {
-    let world = world!(only_ours: "it tells the switch at the end of the failover");
-    let mut group = group_with_one_leader(&world);
-    let leader = group.sentinels[0].record();
-    // A replica that does not answer would hold back the end of the failover for seconds.
-    let old = group.nodes[0].port;
-    group.nodes[0].kill();
-    group.wait_switched_from(old);
-    leader.wait("+failover-end", MASTER);
-    leader.assert_order(&["+promoted-slave", "+switch-master", "+slave-reconf-done"]);
-    leader.assert_order(&["+switch-master", "+failover-end"]);
 }
 
 fn lone_sentinel(world: &std::rc::Rc<crate::support::world::World>) -> Sentinel {

@@ -30,14 +30,14 @@ while read -r op pid; do
        left=$keep ;;
   esac
 done
-for p in $left; do kill -9 -- "-$p"; done
+for p in $left; do kill -s KILL -- "-$p"; done
 rm -rf -- "$1"
 "#;
 
-/// Tells the reaper of a process group that began (`'+'`) or ended (`'-'`).
-fn tell_reaper(op: char, pid: Pid) {
+/// The reaper's input; the first call starts it.
+fn reaper() -> &'static Mutex<ChildStdin> {
     static REAPER_INPUT: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
-    let input = REAPER_INPUT.get_or_init(|| {
+    REAPER_INPUT.get_or_init(|| {
         // Nobody waits for it: it ends after this program.
         #[allow(clippy::zombie_processes)]
         let child = Command::new("sh")
@@ -52,8 +52,17 @@ fn tell_reaper(op: char, pid: Pid) {
             .spawn()
             .expect("sh starts");
         Mutex::new(child.stdin.expect("the input is piped"))
-    });
-    let mut input = input.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    })
+}
+
+/// Makes sure that what this program leaves behind is removed, its files too.
+pub fn start_reaper() {
+    reaper();
+}
+
+/// Tells the reaper of a process group that began (`'+'`) or ended (`'-'`).
+fn tell_reaper(op: char, pid: Pid) {
+    let mut input = reaper().lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     writeln!(input, "{op} {pid}").expect("the reaper reads");
 }
 

@@ -34,7 +34,8 @@ macro_rules! world {
         }
     }};
     (only_ours: $why:expr) => {{
-        if $crate::support::sentinel::Program::UnderTest.is_redis() {
+        let all = std::env::var_os("REAL_TESTS_ALL").is_some();
+        if $crate::support::sentinel::Program::UnderTest.is_redis() && !all {
             println!("SKIPPED for redis-sentinel: {}", $why);
             return;
         }
@@ -57,6 +58,7 @@ impl World {
             ports: RefCell::default(),
             serial: Cell::new(0),
         };
+        process::start_reaper();
         fs::create_dir_all(&world.dir).expect("a directory for the test");
         let world = Rc::new(world);
         world.need("redis-server").then_some(world)
