@@ -1,7 +1,8 @@
 //! Passwords, users and renamed commands.
 
+use crate::support::client::Client;
 use crate::support::group::{Group, GroupOptions, MASTER};
-use crate::support::node::NodeOptions;
+use crate::support::node::{Node, NodeOptions};
 use crate::support::sentinel::{Sentinel, SentinelOptions};
 use crate::support::wait::{self, LONG, SHORT};
 use crate::world;
@@ -49,7 +50,7 @@ fn data_nodes_with_a_user_that_may_only_what_is_documented() {
 #[test]
 fn a_wrong_password_is_set_right_at_run_time() {
     let world = world!();
-    let node = crate::support::node::Node::start(
+    let node = Node::start(
         &world,
         &NodeOptions {
             lines: vec!["requirepass s3cret".into()],
@@ -80,8 +81,7 @@ fn sentinels_with_one_password() {
     options.sentinel.lines = vec!["requirepass gate".into(), "sentinel sentinel-pass gate".into()];
     options.sentinel.login = login("default", "gate");
     let group = Group::start(&world, options);
-    let mut stranger =
-        crate::support::client::Client::connect(&group.sentinels[0].endpoint()).unwrap();
+    let mut stranger = Client::connect(&group.sentinels[0].endpoint()).unwrap();
     let error = stranger.ask(&["SENTINEL", "MASTERS"]).unwrap();
     assert_eq!(error.error(), Some("NOAUTH Authentication required."));
     let error = stranger.ask(&["AUTH", "wrong"]).unwrap();

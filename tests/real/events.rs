@@ -5,7 +5,9 @@ use crate::support::recorder::Recorder;
 use crate::support::sentinel::{Sentinel, SentinelOptions};
 use crate::support::value::Value;
 use crate::support::wait::{self, LONG};
+use crate::support::world::World;
 use crate::world;
+use std::rc::Rc;
 
 /// The steps of a failover up to the promotion, as its leader tells them.
 const LEADER_STEPS: [&str; 12] = [
@@ -25,7 +27,7 @@ const LEADER_STEPS: [&str; 12] = [
 
 /// A group in which only the first sentinel finds out by itself that the master is down, so that
 /// it is the leader.
-fn group_with_one_leader(world: &std::rc::Rc<crate::support::world::World>) -> Group {
+fn group_with_one_leader(world: &Rc<World>) -> Group {
     let options = GroupOptions { replicas: 2, quorum: 1, ..Default::default() };
     let group = Group::start(world, options);
     for voter in &group.sentinels[1..] {
@@ -85,7 +87,7 @@ fn leader_and_voter_tell_the_steps_in_order() {
     }
 }
 
-fn lone_sentinel(world: &std::rc::Rc<crate::support::world::World>) -> Sentinel {
+fn lone_sentinel(world: &Rc<World>) -> Sentinel {
     let dead = world.port();
     let lines = [
         format!("sentinel monitor {MASTER} 127.0.0.1 {dead} 2"),

@@ -2,7 +2,7 @@
 
 use crate::support::client::{Client, Endpoint};
 use crate::support::group::{Group, GroupOptions, MASTER};
-use crate::support::process::Stray;
+use crate::support::process::{Process, Stray};
 use crate::support::sentinel::{Program, Sentinel, SentinelOptions};
 use crate::support::wait::{self, LONG, SHORT};
 use crate::world;
@@ -53,8 +53,7 @@ fn daemonized_it_leaves_its_parent_and_can_be_ended() {
         format!("sentinel monitor {MASTER} 127.0.0.1 {} 1", world.port()),
     ];
     let sentinel = Sentinel::prepare(&world, &SentinelOptions::with_lines(lines));
-    let mut parent =
-        crate::support::process::Process::spawn(&mut sentinel.command()).expect("it starts");
+    let parent = Process::spawn(&mut sentinel.command()).expect("it starts");
     assert_eq!(parent.wait("the parent to leave"), 0);
     let pid: i32 = wait::wait("the pid file", SHORT, || {
         let text = fs::read_to_string(&pid_file).map_err(|error| error.to_string())?;
@@ -68,17 +67,12 @@ fn daemonized_it_leaves_its_parent_and_can_be_ended() {
     });
     assert_eq!(sentinel.info()["process_id"], pid.to_string());
     assert_eq!(sentinel.id().len(), 40);
-    drop(std::mem::replace(&mut parent, idle()));
+    // This kills the whole process group of the parent.
+    drop(parent);
     assert!(daemon.is_alive(), "it went with its parent");
     daemon.signal(Signal::SIGTERM);
     wait::wait("the daemon to end", SHORT, || wait::expect(!daemon.is_alive(), "alive"));
     assert!(!pid_file.exists(), "the pid file is left behind");
-}
-
-/// A process in whose place another guard can be dropped.
-fn idle() -> crate::support::process::Process {
-    crate::support::process::Process::spawn(&mut std::process::Command::new("true"))
-        .expect("true starts")
 }
 
 #[test]
@@ -194,8 +188,7 @@ fn bad_starts_end_with_code_1_and_say_why() {
     ];
     for (line, reason) in cases {
         let sentinel = Sentinel::prepare(&world, &SentinelOptions::with_lines([line]));
-        let process =
-            crate::support::process::Process::spawn(&mut sentinel.command()).expect("it starts");
+        let process = Process::spawn(&mut sentinel.command()).expect("it starts");
         assert_eq!(process.wait("it to refuse"), 1, "{line}");
         let text = sentinel.output_text() + &sentinel.log_text();
         assert!(text.contains(reason), "{line}: {text}");
@@ -220,8 +213,7 @@ fn a_taken_port_is_refused() {
     let text = second.config_text();
     let text = text.replace(&format!("port {}", second.port), &format!("port {}", first.port));
     fs::write(&second.config, text).unwrap();
-    let process =
-        crate::support::process::Process::spawn(&mut second.command()).expect("it starts");
+    let process = Process::spawn(&mut second.command()).expect("it starts");
     assert_eq!(process.wait("it to refuse"), 1);
     let log = second.log_text();
     assert!(log.contains(&format!("Failed listening on port {} (", first.port)), "{log}");

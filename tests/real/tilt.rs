@@ -35,7 +35,9 @@ fn wait_fresh_pongs(sentinel: &Sentinel) {
 #[test]
 fn a_short_stop_declares_nobody_down() {
     let world = world!(only_ours: "it may judge before it has read what came meanwhile");
-    let group = Group::new(&world, 1, 1);
+    let options =
+        GroupOptions { down_after_ms: 1000, sentinels: 1, quorum: 1, ..Default::default() };
+    let group = Group::start(&world, options);
     let sentinel = &group.sentinels[0];
     for _ in 0..3 {
         group.nodes[0].freeze();
@@ -59,10 +61,7 @@ fn a_short_stop_declares_nobody_down() {
 #[test]
 fn a_long_stop_means_tilt_and_no_action() {
     let world = world!();
-    // A peer down-after so long that the others do not take the stopped one for dead.
-    let options =
-        GroupOptions { down_after_ms: 1000, sentinels: 1, quorum: 1, ..Default::default() };
-    let mut group = Group::start(&world, options);
+    let mut group = Group::new(&world, 1, 1);
     group.sentinels[0].ok(&["SENTINEL", "DEBUG", "tilt-period", "3000"]);
     let recorder = group.sentinels[0].record();
     stop_for(&group.sentinels[0], Duration::from_secs(4));

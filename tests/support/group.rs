@@ -36,7 +36,7 @@ impl Default for GroupOptions {
             replicas: 1,
             sentinels: 3,
             quorum: 2,
-            down_after_ms: 1000,
+            down_after_ms: 1500,
             failover_timeout_ms: 8000,
             parallel_syncs: 1,
             programs: Vec::new(),
