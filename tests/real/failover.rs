@@ -46,17 +46,18 @@ fn frozen_master_is_replaced_and_comes_back_as_replica() {
     assert_eq!(group.agreed_port(), Ok(group.nodes[new].port));
 }
 
-/// Generous bounds: tight ones belong to a benchmark on a quiet machine.
+/// Generous bounds: tight ones belong to a benchmark on a quiet machine. The last proof of life
+/// may be a PING period (half a second) older than the kill.
 #[test]
 fn failover_takes_seconds_and_not_before_down_after() {
     let world = world!();
-    let options = GroupOptions { replicas: 2, down_after_ms: 1500, ..Default::default() };
+    let options = GroupOptions { replicas: 2, down_after_ms: 2500, ..Default::default() };
     let mut group = Group::start(&world, options);
     let old = group.nodes[0].port;
     group.nodes[0].kill();
     let start = Instant::now();
     group.wait_switched_from(old);
     let took = start.elapsed();
-    assert!(took >= Duration::from_millis(1400), "too early, after {took:?}");
+    assert!(took >= Duration::from_millis(1900), "too early, after {took:?}");
     assert!(took <= Duration::from_secs(30), "too late, after {took:?}");
 }
