@@ -56,13 +56,16 @@ pub enum Role {
 impl Node {
     /// Starts a node and waits until it answers.
     pub fn start(world: &Rc<World>, options: &NodeOptions) -> Node {
-        for _ in 0..5 {
+        let mut reason = String::new();
+        // Somebody else may have taken the port meanwhile.
+        for _ in 0..3 {
             let mut node = Node::prepare(world, options);
-            if node.launch().is_ok() {
-                return node;
+            match node.launch() {
+                Ok(()) => return node,
+                Err(error) => reason = error,
             }
         }
-        panic!("redis-server does not start");
+        panic!("redis-server does not start: {reason}");
     }
 
     fn prepare(world: &Rc<World>, options: &NodeOptions) -> Node {

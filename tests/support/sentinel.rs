@@ -104,13 +104,16 @@ pub struct Sentinel {
 impl Sentinel {
     /// Starts a sentinel and waits until it answers.
     pub fn start(world: &Rc<World>, options: &SentinelOptions) -> Sentinel {
-        for _ in 0..5 {
+        let mut reason = String::new();
+        // Somebody else may have taken the port meanwhile.
+        for _ in 0..3 {
             let mut sentinel = Sentinel::prepare(world, options);
-            if sentinel.launch().is_ok() {
-                return sentinel;
+            match sentinel.launch() {
+                Ok(()) => return sentinel,
+                Err(error) => reason = error,
             }
         }
-        panic!("the sentinel does not start");
+        panic!("the sentinel does not start: {reason}");
     }
 
     /// Writes the config file without starting anything.
@@ -131,8 +134,9 @@ impl Sentinel {
         let config = dir.join("sentinel.conf");
         fs::write(&config, text).expect("sentinel.conf is written");
         let output = dir.join("output");
-        world.watch_log(&log);
-        world.watch_log(&output);
+        for path in [&config, &log, &output] {
+            world.watch_log(path);
+        }
         Sentinel {
             program: options.program,
             port,
