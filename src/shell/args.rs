@@ -13,7 +13,9 @@ pub enum Command {
     /// `-h`, `--help`.
     Help,
     /// `--check-config FILE`: load it, say what is wrong, and end.
-    CheckConfig { file: PathBuf },
+    CheckConfig {
+        file: PathBuf,
+    },
     /// `--check-config` without a file.
     CheckConfigUsage,
     Run(RunArgs),

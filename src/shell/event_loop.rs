@@ -86,7 +86,7 @@ pub struct EventLoop<M> {
     pub(super) listeners: Vec<Listener>,
     pub(super) table: Table,
     pub(super) options: Options,
-    waiting: Waiting,
+    pub(super) waiting: Waiting,
     /// Sockets and listeners with more to take than one turn takes.
     pub(super) ready: Vec<Token>,
     /// When to accept again after descriptors ran out; `None`: accepting.
@@ -255,14 +255,14 @@ impl<M: Machine> EventLoop<M> {
     /// Takes all events, those too that did not fit into one poll. Each round serves other sockets
     /// than the one before, unless they got new data meanwhile; the bound is for that case.
     fn take_events(&mut self, events: &mut Events) -> io::Result<()> {
-        for _ in 0..self.table.len() / EVENTS_MAX + 2 {
+        for _ in 0..self.table.len() / events.capacity() + 2 {
             for event in events.iter() {
                 self.take_event(event);
                 if self.end.is_some() {
                     return Ok(());
                 }
             }
-            if events.iter().count() < EVENTS_MAX {
+            if events.iter().count() < events.capacity() {
                 return Ok(());
             }
             poll(&mut self.poll, events, Duration::ZERO)?;
@@ -340,7 +340,7 @@ impl<M: Machine> EventLoop<M> {
     }
 
     /// The loop's own deadlines.
-    fn look_at_time(&mut self) {
+    pub(super) fn look_at_time(&mut self) {
         while let Some((conn, due)) = self.closing.front().copied()
             && due <= self.now
         {

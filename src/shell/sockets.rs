@@ -79,11 +79,8 @@ impl Table {
             closing_since: None,
             generation,
         };
-        let interest = if connecting {
-            Interest::READABLE | Interest::WRITABLE
-        } else {
-            Interest::READABLE
-        };
+        let interest =
+            if connecting { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         socket.stream.register(registry, token, interest)?;
         slot.insert(socket);
         self.by_conn.insert(conn, token);

@@ -40,7 +40,10 @@ impl<M: Machine> EventLoop<M> {
                 Ok((stream, endpoint)) => self.welcome(stream, endpoint),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return,
                 Err(e)
-                    if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
+                    if matches!(
+                        e.kind(),
+                        ErrorKind::Interrupted | ErrorKind::ConnectionAborted
+                    ) => {}
                 Err(e) => return self.pause_accepting(&e),
             }
         }
@@ -52,7 +55,7 @@ impl<M: Machine> EventLoop<M> {
 
     /// Out of descriptors or memory: the clients wait in the backlog, and as the poll tells of
     /// them only once, time or a closed connection brings us back to them.
-    fn pause_accepting(&mut self, error: &io::Error) {
+    pub(super) fn pause_accepting(&mut self, error: &io::Error) {
         self.accept_again = Some(self.now.after(ACCEPT_PAUSE_MS));
         let said = self.accept_complaint;
         if said.is_none_or(|at| self.now.since(at) >= ACCEPT_COMPLAINT_EVERY_MS) {
