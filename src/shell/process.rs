@@ -168,7 +168,7 @@ mod tests {
         // The shell itself opens its script as a descriptor of its own (closed on exec), and ls the
         // directory it lists: so ls is asked what a child of the script inherits.
         let out = out.display();
-        let facts = "ls /proc/self/fd; grep ^Sig /proc/$$/status; echo \"$1,$2\"";
+        let facts = "ls /proc/self/fd; grep ^Sig /proc/self/status; echo \"$1,$2\"";
         let path = script(&dir, &format!("{{ {facts}; }} >{out}"));
         let blocked = nix::sys::signal::SigSet::from(Signal::SIGTERM);
         blocked.thread_block().unwrap();
