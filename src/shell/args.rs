@@ -79,7 +79,7 @@ pub fn usage(program: &str) -> String {
          Examples:\n\
          \x20      {program} /etc/redis/sentinel.conf\n\
          \x20      {program} /etc/redis/sentinel.conf --port 7777 --loglevel verbose\n\
-         \x20      {program} /etc/redis/sentinel.conf --sentinel monitor mymaster 127.0.0.1 6379 2\n"
+         \x20      {program} /etc/redis/sentinel.conf --sentinel monitor m 127.0.0.1 6379 2\n"
     )
 }
 

@@ -109,3 +109,67 @@ fn an_ordinary_directory_allows_renames() {
     assert_eq!(names(dir.path()), ["s.conf"]);
     assert!(in_place_reason(Path::new("/proc/self/status")).is_some());
 }
+
+/// Runs `test` on a thread for which the rights of files hold, also if the tests run as root.
+fn without_root(file: &Path, test: impl FnOnce() + Send) {
+    use nix::unistd::{Uid, setfsuid};
+    const NOBODY: u32 = 65_534;
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            if Uid::effective().is_root() {
+                std::os::unix::fs::chown(file, Some(NOBODY), Some(NOBODY)).unwrap();
+                // Of this thread alone.
+                setfsuid(Uid::from_raw(NOBODY));
+            }
+            test();
+        });
+        run.join().unwrap();
+    });
+}
+
+#[test]
+fn a_directory_that_takes_no_file_means_writing_in_place() {
+    let dir = TempDir::new("save");
+    let path = file_with(&dir, "a longer old text\n");
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    without_root(&path, || {
+        assert_eq!(in_place_reason(&path), Some("Permission denied".to_string()));
+        let before = fs::metadata(&path).unwrap().ino();
+        let mut saver = Saver::new(path.clone());
+        saver.save(|_| b"new\n".to_vec()).unwrap();
+        saver.save(|old| [old, b"newer\n"].concat()).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new\nnewer\n");
+        assert_eq!(fs::metadata(&path).unwrap().ino(), before);
+    });
+    assert_eq!(names(dir.path()), ["s.conf"]);
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_refused_rename_means_writing_in_place_and_leaves_no_copy() {
+    let dir = TempDir::new("save");
+    let path = file_with(&dir, "old\n");
+    if !nix::unistd::Uid::effective().is_root() {
+        return;
+    }
+    // In a sticky directory nobody renames over the file of another.
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    without_root(&path, || {
+        let before = fs::metadata(&path).unwrap().ino();
+        let mut saver = Saver::new(path.clone());
+        saver.save(|_| b"new\n".to_vec()).unwrap();
+        assert_ne!(fs::metadata(&path).unwrap().ino(), before, "still its own file");
+    });
+    std::os::unix::fs::chown(&path, Some(0), Some(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+    let other = dir.path().join("other");
+    fs::write(&other, "").unwrap();
+    without_root(&other, || {
+        let before = fs::metadata(&path).unwrap().ino();
+        let mut saver = Saver::new(path.clone());
+        saver.save(|_| b"newer\n".to_vec()).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().ino(), before);
+        assert_eq!(fs::read(&path).unwrap(), b"newer\n");
+    });
+    assert_eq!(names(dir.path()), ["other", "s.conf"]);
+}
