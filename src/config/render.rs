@@ -130,7 +130,9 @@ pub fn render_server(settings: &Settings) -> Vec<StateLine> {
     };
     out.add(unless(settings.loglevel == Some(LogLevel::Notice)), &[b"loglevel", level]);
     out.add_text(&[b"requirepass"], settings.requirepass.as_ref());
-    for user in &settings.users {
+    // Users of an aclfile stand there; in both places they would be refused at the next start.
+    let users = if settings.aclfile.is_none() { settings.users.as_slice() } else { &[] };
+    for user in users {
         let words: Vec<&[u8]> =
             std::iter::once(&b"user"[..]).chain(user.iter().map(Vec::as_slice)).collect();
         out.add(When::Always, &words);

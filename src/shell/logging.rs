@@ -16,10 +16,12 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::clock::ClockSource;
 use super::files;
+use super::log_line::Style;
 use super::syslog::Syslog;
 use super::system::reason;
-use crate::config::settings::Settings;
+use crate::config::settings::{LogFormat, Settings};
 use crate::sentinel::action::LogLevel;
+use crate::util::time::Wall;
 
 /// Target of records that carry bytes, one character per byte (the log crate knows text only).
 const BYTES: &str = "bytes";
@@ -32,6 +34,7 @@ struct Output {
     /// `None`: standard output.
     file: Option<LogFile>,
     syslog: Option<Syslog>,
+    style: Style,
 }
 
 /// A log file that is created again when it was moved away.
@@ -98,7 +101,8 @@ impl Logs {
         let syslog = settings
             .syslog_enabled
             .then(|| Syslog::new(&settings.syslog_ident, &settings.syslog_facility));
-        *self.lock() = Output { file, syslog };
+        let style = Style { format: settings.log_format, timestamp: settings.log_timestamp };
+        *self.lock() = Output { file, syslog, style };
         set_level(settings.loglevel);
         Ok(())
     }
@@ -167,22 +171,15 @@ fn text_of(record: &Record<'_>) -> Vec<u8> {
     }
 }
 
-/// One line as it is written, with its end.
-fn line_of(record: &Record<'_>, clock: &mut ClockSource) -> Vec<u8> {
-    let pid = std::process::id();
-    let wall = clock.wall();
-    let mut line = if record.target() == SIGNAL {
-        format!("{pid}:signal-handler ({}) ", wall.unix_ms / 1000).into_bytes()
-    } else {
-        let sign = match record.level() {
-            Level::Error | Level::Warn => '#',
-            Level::Info => '*',
-            Level::Debug => '-',
-            Level::Trace => '.',
-        };
-        format!("{pid}:X {} {sign} ", wall.log_stamp()).into_bytes()
-    };
-    line.extend_from_slice(&text_of(record));
+/// One line as it is written, with its end. A line that tells of a signal has a shape of its own
+/// among lines of the legacy format.
+fn line_of(record: &Record<'_>, style: Style, wall: Wall) -> Vec<u8> {
+    let (pid, text) = (std::process::id(), text_of(record));
+    if record.target() != SIGNAL || style.format != LogFormat::Legacy {
+        return style.line(pid, wall, record.level(), &text);
+    }
+    let mut line = format!("{pid}:signal-handler ({}) ", wall.unix_ms / 1000).into_bytes();
+    line.extend_from_slice(&text);
     line.push(b'\n');
     line
 }
@@ -192,12 +189,14 @@ fn line_of(record: &Record<'_>, clock: &mut ClockSource) -> Vec<u8> {
 pub fn install() -> Logs {
     let logs = Logs(Arc::default());
     let clock = Mutex::new(ClockSource::default());
+    let styles = logs.clone();
     let lines = env_logger::Builder::new()
         .filter_level(LevelFilter::Trace)
         .target(env_logger::Target::Pipe(Box::new(Sink(logs.clone()))))
         .format(move |out, record| {
-            let mut clock = clock.lock().unwrap_or_else(PoisonError::into_inner);
-            out.write_all(&line_of(record, &mut clock))
+            let wall = clock.lock().unwrap_or_else(PoisonError::into_inner).wall();
+            let style = styles.lock().style;
+            out.write_all(&line_of(record, style, wall))
         })
         .build();
     let _ = log::set_boxed_logger(Box::new(Loggers { lines, output: logs.clone() }));
@@ -233,33 +232,24 @@ pub fn write_signal(text: &str) {
 mod tests {
     use super::*;
 
-    fn record_line(target: &str, level: Level, args: fmt::Arguments<'_>) -> Vec<u8> {
-        let record = Record::builder().target(target).level(level).args(args).build();
-        line_of(&record, &mut ClockSource::default())
+    fn record_line(target: &str, args: fmt::Arguments<'_>) -> Vec<u8> {
+        let record = Record::builder().target(target).level(Level::Info).args(args).build();
+        line_of(&record, Style::default(), Wall::default())
     }
 
     #[test]
-    fn lines_have_pid_stamp_and_sign() {
-        for (level, sign) in
-            [(Level::Warn, '#'), (Level::Info, '*'), (Level::Debug, '-'), (Level::Trace, '.')]
-        {
-            let line = record_line("x", level, format_args!("hello"));
-            let line = String::from_utf8(line).unwrap();
-            let words: Vec<&str> = line.split(' ').collect();
-            assert_eq!(words[0], format!("{}:X", std::process::id()));
-            assert_eq!(words.len(), 7, "{line}");
-            assert_eq!(words[5], sign.to_string());
-            assert_eq!(words[6], "hello\n");
-        }
-        let line = record_line(SIGNAL, Level::Warn, format_args!("Received"));
-        assert!(line.starts_with(format!("{}:signal-handler (", std::process::id()).as_bytes()));
-        assert!(line.ends_with(b") Received\n"));
+    fn lines_of_signals_have_their_own_shape() {
+        let pid = std::process::id();
+        let line = record_line(SIGNAL, format_args!("Received"));
+        assert_eq!(line, format!("{pid}:signal-handler (0) Received\n").as_bytes());
+        let line = record_line("other", format_args!("hello"));
+        assert_eq!(line, format!("{pid}:X 01 Jan 1970 00:00:00.000 * hello\n").as_bytes());
     }
 
     #[test]
     fn bytes_survive() {
         let all: Vec<u8> = (0..=255).collect();
-        let line = record_line(BYTES, Level::Info, format_args!("{}", AsChars(&all)));
+        let line = record_line(BYTES, format_args!("{}", AsChars(&all)));
         assert!(line.ends_with(&[&all[..], b"\n"].concat()));
     }
 

@@ -1,5 +1,6 @@
 //! The event loop and everything that touches the system.
 
+mod aclfile;
 mod args;
 mod clock;
 mod connect;
@@ -12,6 +13,7 @@ mod event_loop_tests;
 mod files;
 mod limits;
 mod listen;
+mod log_line;
 mod logging;
 mod machine;
 mod notify;

@@ -19,12 +19,13 @@ use super::logging::{self, Logs};
 use super::notify::Supervisor;
 use super::signals::Signals;
 use super::system::{self, reason};
-use super::{NAME, VERSION, daemon, save, title};
+use super::{NAME, VERSION, aclfile, daemon, save, title};
 use crate::config::load::{LoadError, Loaded, load, option_lines};
 use crate::config::settings::{Settings, Supervised};
 use crate::node::{Node, ProcessFacts, Setup};
 use crate::sentinel::action::LogLevel;
 
+const CANNOT_OPEN: &str = "Fatal error, can't open config file";
 const DAEMON_PID_FILE: &[u8] = b"/var/run/redis.pid";
 /// Standard input is text for a config file, not a stream.
 const STDIN_BYTES_MAX: u64 = 16 << 20;
@@ -80,6 +81,7 @@ fn try_run(program: &Path, args: RunArgs, logs: &Logs) -> Result<i32, Refusal> {
     supervisor.loading();
     become_daemon(&mut loaded.settings)?;
     say_hello(&loaded);
+    aclfile::read(&mut loaded.settings)?;
     if let Some(reason) = save::in_place_reason(&file) {
         warning(&format!(
             "The config file {} cannot be replaced by a new one ({reason}): it is written in place",
@@ -125,17 +127,23 @@ fn read_config(args: RunArgs) -> Result<Config, Refusal> {
     }
     let stdin = if args.stdin { Some(read_stdin()?) } else { None };
     let options = option_lines(&args.options);
-    let loaded = load(&text, stdin.as_deref(), &options, &mut SystemFiles).map_err(|e| {
-        say_fatal(&fatal_block(&e));
-        Refusal::Said
-    })?;
+    let loaded = load(&text, stdin.as_deref(), &options, &mut SystemFiles).map_err(refusal_of)?;
     let nowhere = "Sentinel needs config file on disk to save state. Exiting...";
     let file = file.ok_or_else(|| Refusal::Log(nowhere.to_string()))?;
     Ok(Config { file, loaded })
 }
 
+/// An included file that is missing is told in the log, all else on standard error.
+fn refusal_of(error: LoadError) -> Refusal {
+    if error.line_number == 0 && error.reason.starts_with(CANNOT_OPEN) {
+        return Refusal::Log(error.reason);
+    }
+    say_fatal(&fatal_block(&error));
+    Refusal::Said
+}
+
 fn cannot_open(file: &Path, reason: &str) -> Refusal {
-    Refusal::Log(format!("Fatal error, can't open config file '{}': {reason}", file.display()))
+    Refusal::Log(format!("{CANNOT_OPEN} '{}': {reason}", file.display()))
 }
 
 fn read_stdin() -> Result<Vec<u8>, Refusal> {
@@ -173,8 +181,7 @@ pub fn check_config(file: &Path) -> i32 {
         .and_then(fs::read)
         .map_err(|e| {
             let reason = reason(&e);
-            format!("Fatal error, can't open config file '{}': {reason}\n", file.display())
-                .into_bytes()
+            format!("{CANNOT_OPEN} '{}': {reason}\n", file.display()).into_bytes()
         })
         .and_then(|text| {
             load(&text, None, &[], &mut SystemFiles).map_err(|error| fatal_block(&error))
