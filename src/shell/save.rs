@@ -34,6 +34,9 @@ pub struct Saver {
     temp: TempName,
     /// The last good text, while the file may be torn: a write in place failed half-way.
     last_good: Option<Vec<u8>>,
+    /// A rename was refused: a file that is mounted by itself stays so, and each further try
+    /// would cost a sync for nothing.
+    rename_refused: bool,
 }
 
 /// Why a file could not be replaced by rename.
@@ -45,7 +48,7 @@ enum Refused {
 
 impl Saver {
     pub fn new(path: PathBuf) -> Saver {
-        Saver { path, temp: Arc::default(), last_good: None }
+        Saver { path, temp: Arc::default(), last_good: None, rename_refused: false }
     }
 
     /// Where the name of the temporary file is to be found.
@@ -78,13 +81,21 @@ impl Saver {
     }
 
     /// Temporary file, mode and owner of the old one, write, sync, rename, sync the directory.
-    fn replace(&self, target: &Path, old: Option<&Metadata>, text: &[u8]) -> Result<(), Refused> {
+    fn replace(
+        &mut self,
+        target: &Path,
+        old: Option<&Metadata>,
+        text: &[u8],
+    ) -> Result<(), Refused> {
+        if self.rename_refused {
+            return Err(Refused::ByDirectory);
+        }
         let (file, temp) = create_temp(target).map_err(by_directory)?;
         self.set_temp(Some(temp.clone()));
-        let result = fill(&file, old, text).map_err(Refused::Failed).and_then(|()| {
-            fs::rename(&temp, target).map_err(by_directory)?;
-            Ok(())
-        });
+        let result = fill(&file, old, text)
+            .map_err(Refused::Failed)
+            .and_then(|()| fs::rename(&temp, target).map_err(by_directory));
+        self.rename_refused = matches!(result, Err(Refused::ByDirectory));
         if result.is_err() {
             // The error that is told is the first one; a leftover file is the lesser evil.
             let _ = fs::remove_file(&temp);

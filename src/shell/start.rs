@@ -301,16 +301,17 @@ fn finish_start(
     program: &Path,
     file: &Path,
 ) {
+    // Before the machine starts the first thread.
+    if settings.set_proc_title {
+        let (program, file) = (program.as_os_str().as_bytes(), file.as_os_str().as_bytes());
+        title::set(&title::text(settings, program, file));
+    }
     notice(&format!("Running mode=sentinel, port={}.", settings.port));
     event_loop.start();
     if let Some(path) = &settings.pidfile
         && let Err(e) = daemon::write_pid_file(files::path(path))
     {
         warning(&format!("Failed to write PID file: {}", reason(&e)));
-    }
-    if settings.set_proc_title {
-        let (program, file) = (program.as_os_str().as_bytes(), file.as_os_str().as_bytes());
-        title::set(&title::text(settings, program, file));
     }
     event_loop.tell_ready();
 }

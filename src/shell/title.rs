@@ -1,5 +1,4 @@
 //! The title of the process as `ps` shows it: `<argv 0> <first bind or *>:<port> [sentinel]`.
-#![forbid(unsafe_code)]
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -44,32 +43,65 @@ pub fn text(settings: &Settings, program: &[u8], config_file: &[u8]) -> Vec<u8> 
     text.trim_ascii().to_vec()
 }
 
-/// Writes the title over the command line that the kernel keeps, cut to its room. Going through
-/// /proc/self/mem asks the kernel to write, which keeps this within the safe language: the area
-/// holds the argument strings, stays within its bounds, and still ends in zero bytes. Where that
-/// is forbidden the title stays as it was.
+/// Where the kernel finds the command line of this process, and behind it the environment.
+#[derive(Clone, Copy, Debug)]
+struct Area {
+    start: u64,
+    args_end: u64,
+    env_start: u64,
+    env_end: u64,
+}
+
+/// Writes the title over the command line that the kernel keeps. One that is too long for it goes
+/// on over the environment, which is moved away before: so this is for a process that has one
+/// thread. Where writing is forbidden the title stays as it was.
+///
+/// Going through /proc/self/mem has the kernel do the writing. The bytes written lie between the
+/// first argument and the end of the environment and end in a zero, so whoever still has a pointer
+/// to one of these strings finds a string.
 pub fn set(title: &[u8]) {
-    let Some((start, end)) = argument_area() else { return };
-    let room = (end - start) as usize;
-    if room < 2 {
-        return;
+    let Some(area) = argument_area() else { return };
+    let mut text = title.to_vec();
+    let mut room = area.args_end - area.start;
+    if text.len() as u64 >= room {
+        if area.env_start != area.args_end {
+            return;
+        }
+        move_environment();
+        room = area.env_end - area.start;
+        text.truncate(room as usize - 1);
+        text.push(0);
+    } else {
+        // A zero at the very end tells the kernel that there is nothing behind it.
+        text.resize(room as usize, 0);
     }
-    let mut area = title[..title.len().min(room - 1)].to_vec();
-    area.resize(room, 0);
     if let Ok(memory) = File::options().write(true).open("/proc/self/mem") {
-        let _ = memory.write_all_at(&area, start);
+        let _ = memory.write_all_at(&text, area.start);
     }
 }
 
-/// Where the argument strings lie: fields 48 and 49 of /proc/self/stat.
-fn argument_area() -> Option<(u64, u64)> {
+/// Sets each variable to what it is, which gives it memory of its own.
+fn move_environment() {
+    let variables: Vec<_> = std::env::vars_os().collect();
+    for (name, value) in variables {
+        // SAFETY: no other thread runs yet that could read the environment meanwhile.
+        unsafe { std::env::set_var(name, value) };
+    }
+}
+
+/// Fields 48 to 51 of /proc/self/stat.
+fn argument_area() -> Option<Area> {
     let stat = fs::read("/proc/self/stat").ok()?;
     // The second field is a name in brackets that may hold anything.
     let after_name = stat.iter().rposition(|b| *b == b')')? + 2;
     let fields: Vec<&str> = std::str::from_utf8(&stat[after_name..]).ok()?.split(' ').collect();
     let field = |number: usize| fields.get(number - 3)?.trim().parse::<u64>().ok();
-    let (start, end) = (field(48)?, field(49)?);
-    (start != 0 && end > start && end - start < 1 << 20).then_some((start, end))
+    let (start, args_end) = (field(48)?, field(49)?);
+    let (env_start, env_end) = (field(50)?, field(51)?);
+    let sound = start != 0 && start < args_end && args_end <= env_start && env_start <= env_end;
+    // Far above what the kernel lets a command line be.
+    let sound = sound && env_end - start < 1 << 24;
+    sound.then_some(Area { start, args_end, env_start, env_end })
 }
 
 #[cfg(test)]
