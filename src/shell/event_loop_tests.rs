@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 
 use mio::Events;
 
@@ -86,8 +87,8 @@ impl Machine for Script {
         }
         action
     }
-    fn take_save(&mut self, _generation: u64) -> Option<SaveJob> {
-        None
+    fn take_save(&mut self, generation: u64) -> Option<SaveJob> {
+        Some(SaveJob { generation, state: Arc::default() })
     }
     fn take_touched(&mut self, into: &mut Vec<ConnId>) {
         into.append(&mut self.touched);
@@ -116,7 +117,9 @@ impl Machine for Script {
     fn conn_failed(&mut self, conn: ConnId, why: Closed) {
         self.input(format!("failed {} {why:?}", conn.0));
     }
-    fn persisted(&mut self, _generation: u64, _result: Result<(), String>, _took_ms: u64) {}
+    fn persisted(&mut self, generation: u64, result: Result<(), String>, _took_ms: u64) {
+        self.input(format!("persisted {generation} {}", result.is_ok()));
+    }
     fn resolved(&mut self, lookup: LookupId, ips: Vec<IpAddr>) {
         self.input(format!("resolved {} {}", lookup.0, !ips.is_empty()));
     }
@@ -136,7 +139,7 @@ struct Bench {
     turns: EventLoop<Script>,
     events: Events,
     at: SocketAddr,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Bench {
@@ -159,7 +162,7 @@ impl Bench {
             logs: logging::install(),
         })
         .unwrap();
-        Bench { turns, events: Events::with_capacity(capacity), at, _dir: dir }
+        Bench { turns, events: Events::with_capacity(capacity), at, dir }
     }
 
     fn turn(&mut self) {
@@ -427,6 +430,20 @@ fn lookups_come_back() {
     let mut bench = Bench::new();
     bench.act(vec![Action::Resolve { lookup: LookupId(9), host: b"localhost".to_vec() }]);
     bench.until("it is answered", |m| m.saw("resolved 9 true"));
+}
+
+#[test]
+fn saves_come_back_whether_they_succeed_or_not() {
+    let mut bench = Bench::new();
+    let file = bench.dir.path().join("s.conf");
+    std::fs::write(&file, "# mine\nport 5\n").unwrap();
+    bench.act(vec![Action::Persist { generation: 7 }]);
+    bench.until("it is saved", |m| m.saw("persisted 7 true"));
+    assert!(std::fs::read(&file).unwrap().starts_with(b"# mine\nport 5\n"));
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    bench.act(vec![Action::Persist { generation: 8 }]);
+    bench.until("it is refused", |m| m.saw("persisted 8 false"));
 }
 
 #[test]
