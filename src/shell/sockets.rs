@@ -186,3 +186,45 @@ impl Write for Stream {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_means_one_connection_only() {
+        let poll = mio::Poll::new().unwrap();
+        let mut table = Table::default();
+        let add = |table: &mut Table, conn: u64| {
+            let (ours, _) = UnixStream::pair().unwrap();
+            table.insert(poll.registry(), ConnId(conn), Stream::Unix(ours), false).unwrap();
+            table.token(ConnId(conn)).unwrap()
+        };
+        let first = add(&mut table, 1);
+        assert_eq!(table.get(first).unwrap().conn, ConnId(1));
+        assert!(table.remove(ConnId(1)).is_some());
+        assert!(table.get(first).is_none());
+        let second = add(&mut table, 2);
+        assert_eq!(second.0 & 0xffff_ffff, first.0 & 0xffff_ffff, "the slot is used again");
+        assert!(table.get(first).is_none());
+        assert_eq!(table.get(second).unwrap().conn, ConnId(2));
+        assert!(table.get(Token(0)).is_none());
+    }
+
+    #[test]
+    fn connects_in_progress_are_counted() {
+        let poll = mio::Poll::new().unwrap();
+        let mut table = Table::default();
+        for conn in 1..=3 {
+            let (ours, _) = UnixStream::pair().unwrap();
+            table.insert(poll.registry(), ConnId(conn), Stream::Unix(ours), true).unwrap();
+        }
+        let token = table.token(ConnId(1)).unwrap();
+        table.established(token);
+        table.established(token);
+        table.remove(ConnId(1));
+        table.remove(ConnId(2));
+        table.remove(ConnId(2));
+        assert_eq!((table.connecting(), table.len()), (1, 1));
+    }
+}
