@@ -434,6 +434,7 @@ fn tracking(call: &mut Call<'_, '_>) {
         Err(Refusal::Syntax) => call.error(text::SYNTAX),
         Err(Refusal::NoNumber) => call.error(text::NOT_AN_INTEGER),
         Err(Refusal::Text(text)) => call.error(text),
+        Err(Refusal::Overlap(text)) => call.error(&text),
     }
 }
 

@@ -88,8 +88,8 @@ impl Tracking {
     pub fn set(&mut self, words: &[Vec<u8>], exists: impl Fn(u64) -> bool) -> Result<(), Refusal> {
         let mut wanted = Tracking { prefixes: self.prefixes.clone(), ..Tracking::default() };
         let (first, options) = words.split_first().ok_or(Refusal::Syntax)?;
-        let mut optin = false;
-        let mut optout = false;
+        let (mut optin, mut optout) = (false, false);
+        let mut prefixes = Vec::new();
         let mut rest = options.iter();
         while let Some(option) = rest.next() {
             match option.to_ascii_lowercase().as_slice() {
@@ -114,12 +114,7 @@ impl Tracking {
                     }
                     wanted.redirect = id;
                 }
-                b"prefix" => {
-                    let prefix = rest.next().ok_or(Refusal::Syntax)?;
-                    if wanted.prefixes.len() < PREFIXES_MAX && !wanted.prefixes.contains(prefix) {
-                        wanted.prefixes.push(prefix.clone());
-                    }
-                }
+                b"prefix" => prefixes.push(rest.next().ok_or(Refusal::Syntax)?),
                 _ => return Err(Refusal::Syntax),
             }
         }
@@ -141,13 +136,20 @@ impl Tracking {
             (false, true) => Mode::OptOut,
             (false, false) => Mode::Always,
         };
-        self.check_change(&wanted)?;
+        self.check_change(&wanted, !prefixes.is_empty())?;
+        for prefix in prefixes {
+            check_overlap(prefix, &self.prefixes, "an existing")?;
+            check_overlap(prefix, &wanted.prefixes[self.prefixes.len()..], "another provided")?;
+            if wanted.prefixes.len() < PREFIXES_MAX {
+                wanted.prefixes.push(prefix.to_vec());
+            }
+        }
         *self = wanted;
         Ok(())
     }
 
-    fn check_change(&self, wanted: &Tracking) -> Result<(), Refusal> {
-        if !wanted.bcast && wanted.prefixes.len() > self.prefixes.len() {
+    fn check_change(&self, wanted: &Tracking, prefixes: bool) -> Result<(), Refusal> {
+        if !wanted.bcast && prefixes {
             return Err(Refusal::Text(b"ERR PREFIX option requires BCAST mode to be enabled"));
         }
         if self.on && self.bcast != wanted.bcast {
@@ -171,13 +173,25 @@ impl Tracking {
     }
 }
 
+/// Prefixes of one client must not begin with one another.
+fn check_overlap(prefix: &[u8], others: &[Vec<u8>], called: &str) -> Result<(), Refusal> {
+    let overlaps = |other: &&Vec<u8>| other.starts_with(prefix) || prefix.starts_with(other);
+    let Some(other) = others.iter().find(overlaps) else { return Ok(()) };
+    let middle = format!("' overlaps with {called} prefix '");
+    let end = b"'. Prefixes for a single client must not overlap.";
+    let text = [b"ERR Prefix '", prefix, middle.as_bytes(), &other[..], end].concat();
+    Err(Refusal::Overlap(text))
+}
+
 /// Why CLIENT TRACKING was refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
     Syntax,
     NoNumber,
     /// The whole error text.
     Text(&'static [u8]),
+    /// The whole error text, with words of the request.
+    Overlap(Vec<u8>),
 }
 
 #[cfg(test)]
@@ -196,6 +210,8 @@ mod tests {
         assert_eq!(set(&mut t, "ON bcast PREFIX a prefix b redirect 7 noloop"), Ok(()));
         assert_eq!(t.flag_words(), ["on", "bcast", "noloop"]);
         assert_eq!((t.prefixes().len(), t.redirect_shown()), (2, 7));
+        assert!(matches!(set(&mut t, "on bcast prefix ab"), Err(Refusal::Overlap(_))));
+        assert!(matches!(set(&mut t, "on bcast prefix xy prefix x"), Err(Refusal::Overlap(_))));
         assert!(matches!(set(&mut t, "on optin"), Err(Refusal::Text(_))));
         assert_eq!(set(&mut t, "off"), Ok(()));
         assert_eq!(set(&mut t, "on optin"), Ok(()));
