@@ -11,21 +11,15 @@
 //! 6. Sleep until [`Node::next_deadline`] or the next wakeup.
 #![forbid(unsafe_code)]
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::config::load::Loaded;
 use crate::config::rewrite::StateLines;
 use crate::sentinel::action::Action;
+pub use crate::server::facts::{CpuTimes, Endpoint, ProcessFacts};
 use crate::util::ident::{CheckId, ConnId, JobId, LookupId};
 use crate::util::time::{Clock, Mono};
-
-/// What a client connected through.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Endpoint {
-    Tcp { peer: SocketAddr, local: SocketAddr },
-    Unix,
-}
 
 /// Why a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,30 +30,6 @@ pub enum Closed {
     Refused,
     /// Any other error.
     Error,
-}
-
-/// Facts about the process that replies show.
-#[derive(Clone, Debug, Default)]
-pub struct ProcessFacts {
-    pub pid: i32,
-    /// `uname`: sysname, release, machine, joined by blanks.
-    pub os: String,
-    pub executable: Vec<u8>,
-    pub config_file: Vec<u8>,
-    /// The port that INFO shows and hellos announce.
-    pub tcp_port: u16,
-    pub supervised: bool,
-    /// 40 random hex digits, new at each start.
-    pub run_id: Vec<u8>,
-}
-
-/// CPU seconds used so far, in microseconds; refreshed by the shell when INFO may be asked.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct CpuTimes {
-    pub sys_us: u64,
-    pub user_us: u64,
-    pub sys_children_us: u64,
-    pub user_children_us: u64,
 }
 
 /// What a new node is made from.
