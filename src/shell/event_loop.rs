@@ -205,6 +205,12 @@ impl<M: Machine> EventLoop<M> {
         poll(&mut self.poll, events, timeout)?;
         self.begin_turn();
         self.take_events(events)?;
+        if self.machine.next_deadline() <= self.now {
+            // The process may have been stopped between the poll and the clock: what came before
+            // the time by which deadlines are judged has to be read before they are.
+            poll(&mut self.poll, events, Duration::ZERO)?;
+            self.take_events(events)?;
+        }
         let steps = [
             Self::serve_ready,
             Self::tell_of_broken,

@@ -19,7 +19,7 @@ pub trait Machine {
     fn poll_action(&mut self) -> Option<Action>;
     fn take_save(&mut self, generation: u64) -> Option<SaveJob>;
     fn take_touched(&mut self, into: &mut Vec<ConnId>);
-    fn output(&mut self, conn: ConnId) -> Option<&mut Vec<u8>>;
+    fn output(&self, conn: ConnId) -> Option<&[u8]>;
     fn sent(&mut self, conn: ConnId, n: usize);
     fn accepted(&mut self, endpoint: Endpoint, fd: i32) -> ConnId;
     fn received(&mut self, conn: ConnId, bytes: &[u8]);
@@ -53,7 +53,6 @@ impl Machine for Node {
         poll_action(&mut self) -> Option<Action>;
         take_save(&mut self, generation: u64) -> Option<SaveJob>;
         take_touched(&mut self, into: &mut Vec<ConnId>);
-        output(&mut self, conn: ConnId) -> Option<&mut Vec<u8>>;
         sent(&mut self, conn: ConnId, n: usize);
         accepted(&mut self, endpoint: Endpoint, fd: i32) -> ConnId;
         received(&mut self, conn: ConnId, bytes: &[u8]);
@@ -71,5 +70,9 @@ impl Machine for Node {
 
     fn next_deadline(&self) -> Mono {
         Node::next_deadline(self)
+    }
+
+    fn output(&self, conn: ConnId) -> Option<&[u8]> {
+        Node::output(self, conn)
     }
 }
