@@ -28,7 +28,12 @@ impl Sentinel {
     /// When an instance that is up will be judged subjectively down, as things stand.
     fn down_from(&self, inst: InstId) -> Mono {
         let down_after_ms = self.base(inst).down_after_ms;
-        let silent = self.silent_since(inst).map_or(NEVER, |at| at.after(down_after_ms + 1));
+        let link = &self.links[self.base(inst).link];
+        let limit_ms = match self.masters[self.master_of(inst)].options.refused_down_after_ms {
+            refused_ms if refused_ms > 0 && link.refused => down_after_ms.min(refused_ms),
+            _ => down_after_ms,
+        };
+        let silent = self.silent_since(inst).map_or(NEVER, |at| at.after(limit_ms + 1));
         let InstId::Master(id) = inst else { return silent };
         let master = &self.masters[id];
         let demoted = match master.data.role_reported {
