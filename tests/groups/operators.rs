@@ -1,0 +1,1 @@
+//! What operators do to a group: forced failovers, RESET, REMOVE and MONITOR.
