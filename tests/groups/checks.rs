@@ -53,7 +53,7 @@ impl FileView {
 struct Attempt {
     epoch: u64,
     forced: bool,
-    elected: bool,
+    elected_at: Option<Us>,
     ended: Option<Us>,
 }
 
@@ -265,7 +265,7 @@ impl Checks {
         let view = self.view(sentinel, &name);
         let forced = std::mem::take(&mut view.forced_next);
         assert!(forced || view.odown, "{event:?} without odown");
-        view.attempt = Some(Attempt { epoch, forced, elected: false, ended: None });
+        view.attempt = Some(Attempt { epoch, forced, elected_at: None, ended: None });
         if forced {
             self.forced.insert((name, epoch));
         }
@@ -288,9 +288,9 @@ impl Checks {
         assert!(!self.sentinels[sentinel].tilt, "{event:?} in tilt");
         let name = event.master().to_owned();
         let attempt = self.view(sentinel, &name).attempt.as_mut();
-        let attempt = attempt.filter(|attempt| attempt.ended.is_none() && !attempt.elected);
+        let attempt = attempt.filter(|attempt| attempt.ended.is_none() && attempt.elected_at.is_none());
         let Some(attempt) = attempt else { panic!("{event:?} without +try-failover") };
-        attempt.elected = true;
+        attempt.elected_at = Some(event.at);
         let Attempt { epoch, forced, .. } = *attempt;
         if forced {
             return;
@@ -341,7 +341,7 @@ impl Checks {
     fn check_promotion(&mut self, sentinel: usize, master: &str) {
         let (voted, only) = (self.sentinels[sentinel].voted_epoch, self.only_master.is_some());
         let view = self.view(sentinel, master);
-        let elected = view.attempt.filter(|a| a.elected && a.ended.is_none());
+        let elected = view.attempt.filter(|a| a.elected_at.is_some() && a.ended.is_none());
         let Some(attempt) = elected else {
             panic!("sentinel {sentinel} promotes a replica of {master}: {view:?}")
         };
@@ -368,7 +368,9 @@ impl Checks {
         let master = group(&show(&words[2])).expect("a data node's address");
         let attempt = self.view(sentinel, &master).attempt;
         let own = attempt.is_some_and(|attempt| {
-            attempt.epoch == epoch && !attempt.elected && attempt.ended.is_none_or(|at| at == now)
+            // What was asked before the end may have been written in the same turn.
+            let open = |end: Option<Us>| end.is_none_or(|at| at == now);
+            attempt.epoch == epoch && open(attempt.elected_at) && open(attempt.ended)
         });
         assert!(own, "{sentinel} asks for a vote that is not its failover's: {what}, {attempt:?}");
     }

@@ -1,7 +1,7 @@
 //! A sentinel's host: the node, its file and disk, its sockets, and its turns in the order of the
 //! contract.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use sentineld::config::load::{Files, load};
@@ -14,7 +14,7 @@ use sentineld::util::time::{Clock, Mono, Wall};
 
 use crate::checks::FileView;
 use crate::net::{ConnKey, HostId, Net, Segment, Side, Us, WINDOW_BYTES};
-use crate::wire::{Stream, Words, show, show_words};
+use crate::wire::{Stream, Value, show, show_words};
 use crate::world::{Ev, MS, World};
 
 const SENTINEL_PORT: u16 = 26379;
@@ -58,10 +58,10 @@ pub struct SentinelHost {
     /// Connections with output that did not fit.
     pub blocked: BTreeSet<ConnKey>,
     keys: BTreeMap<ConnId, ConnKey>,
-    /// Requests written to this sentinel and not answered yet, by connection.
-    pub asked: BTreeMap<ConnKey, VecDeque<Words>>,
     /// What it wrote, as the checkers read it, and how much of the unsent output they have seen.
     taps: BTreeMap<ConnKey, (Stream, usize)>,
+    /// What it read from data nodes.
+    reads: BTreeMap<ConnKey, Stream>,
     /// The clock of the machine at the beginning.
     boot_ms: u64,
     next_pid: i32,
@@ -110,8 +110,8 @@ impl SentinelHost {
             ready: BTreeSet::new(),
             blocked: BTreeSet::new(),
             keys: BTreeMap::new(),
-            asked: BTreeMap::new(),
             taps: BTreeMap::new(),
+            reads: BTreeMap::new(),
             boot_ms: rng.below(100_000),
             next_pid: 100,
             turns: (0, 0),
@@ -163,8 +163,8 @@ impl SentinelHost {
             ready: BTreeSet::new(),
             blocked: BTreeSet::new(),
             keys: BTreeMap::new(),
-            asked: BTreeMap::new(),
             taps: BTreeMap::new(),
+            reads: BTreeMap::new(),
             boot_ms: self.boot_ms,
             next_pid: self.next_pid,
             turns: (0, 0),
@@ -317,11 +317,28 @@ impl World {
         }
         if !bytes.is_empty() {
             self.unblock(key);
+            self.look_for_life(sentinel, key, &bytes);
             self.node(sentinel).received(id, &bytes);
         }
         if let Some(gone) = gone {
             self.drain(sentinel);
             self.peer_closed(sentinel, key, side, id, &gone);
+        }
+    }
+
+    /// Valid answers of data nodes to PING, in the moment they are read.
+    fn look_for_life(&mut self, sentinel: usize, key: ConnKey, bytes: &[u8]) {
+        let from = self.net.conns[&key].hosts[1];
+        if self.farm.at(from).is_none() {
+            return;
+        }
+        let stream = self.sentinels[sentinel].reads.entry(key).or_default();
+        stream.push(bytes);
+        while let Some(value) = stream.next_value() {
+            let (Value::Simple(text) | Value::Error(text)) = value else { continue };
+            if text.starts_with(b"PONG") || text.starts_with(b"LOADING") {
+                self.checks.proof_of_life.insert((sentinel, from), self.now);
+            }
         }
     }
 
@@ -345,7 +362,7 @@ impl World {
         let host = &mut self.sentinels[sentinel];
         if let Some(key) = host.keys.remove(&id) {
             host.taps.remove(&key);
-            host.asked.remove(&key);
+            host.reads.remove(&key);
             host.blocked.remove(&key);
             host.ready.remove(&key);
         }
@@ -378,10 +395,10 @@ impl World {
             }
             Action::Close { conn } => self.close_conn(sentinel, conn),
             Action::CloseAfterFlush { conn } => {
-                if let Some(key) = self.sentinels[sentinel].keys.get(&conn) {
-                    let end = &mut self.net.conns.get_mut(key).expect("open").ends[1];
+                if let Some(key) = self.sentinels[sentinel].keys.get(&conn).copied() {
+                    let end = &mut self.net.conns.get_mut(&key).expect("open").ends[1];
                     end.closing = true;
-                    self.sentinels[sentinel].blocked.insert(*key);
+                    self.sentinels[sentinel].blocked.insert(key);
                 }
             }
             Action::Hold { conn, hold } => self.hold(sentinel, conn, hold),
@@ -470,7 +487,7 @@ impl World {
 
     fn look(&mut self, sentinel: usize, key: ConnKey) {
         let World { sentinels, net, farm, checks, tracing, now, .. } = self;
-        let conn = &net.conns[&key];
+        let conn = net.conns.get_mut(&key).expect("open");
         let name = |host: HostId| farm.at(host).map(|server| format!("m{}", server.group));
         let group = |ip: &str| name(Net::host_of(ip.parse().ok()?)?);
         let client = conn.hosts[0] == sentinel;
@@ -486,15 +503,15 @@ impl World {
             asked.push(words);
         }
         while !client && let Some(value) = stream.next_value() {
-            let words = host.asked.get_mut(&key).and_then(VecDeque::pop_front);
+            let words = conn.asked.pop_front();
             let words = words.unwrap_or_else(|| panic!("{sentinel}: {value:?} unasked"));
             if *tracing && words[0] == b"SENTINEL" {
                 eprintln!("{now:>10} us  [{sentinel}] answers {other}: {value:?}");
             }
             checks.answered(sentinel, &words, &value, &group, &host.view);
         }
-        if client && other < sentinels.len() {
-            sentinels[other].asked.entry(key).or_default().extend(asked);
+        if other < sentinels.len() {
+            conn.asked.extend(asked);
         }
     }
 

@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use sentineld::util::ident::ConnId;
 use sentineld::util::rng::Rng;
 
+use crate::wire::Words;
+
 /// Virtual time in microseconds.
 pub type Us = u64;
 
@@ -64,8 +66,9 @@ pub struct Conn {
     pub hosts: [HostId; 2],
     pub ends: [End; 2],
     pub pipes: [Pipe; 2],
-    /// Our own address as end 0 sees it, and the port of end 0.
     pub from_port: u16,
+    /// The observers' note: requests written and not answered yet.
+    pub asked: VecDeque<Words>,
 }
 
 /// The network: hosts in groups that cannot reach each other, and the connections.
@@ -124,7 +127,7 @@ impl Net {
         let ends = [End { open: true, conn, ..End::default() }, End::default()];
         let from_port = 20_000 + (self.next % 40_000) as u16;
         let pipes = [Pipe::default(), Pipe::default()];
-        self.conns.insert(key, Conn { hosts, ends, pipes, from_port });
+        self.conns.insert(key, Conn { hosts, ends, pipes, from_port, asked: VecDeque::new() });
         let at = self.send(now, rng, key, 0, Segment::Syn);
         // What follows the first segment goes only after its answer.
         let round_trip = self.delay(rng) + self.delay(rng);
