@@ -208,7 +208,7 @@ fn bad_disks() {
         world.options.save_fails_percent = [0, 10, 50][world.rng.below(3) as usize];
         let master = world.first_master(0);
         world.kill_server(master);
-        await_failover(&mut world, master);
+        world.await_for("all have a new master", REST, |world| world.all_moved(0, master));
         if chance(&mut world, 50) {
             let at = world.rng.below(world.options.sentinels as u64) as usize;
             world.crash(at, false);
@@ -219,6 +219,26 @@ fn bad_disks() {
         world.run_for(pause);
         world.options.save_fails_percent = 0;
         world.settle(REST);
+    }
+}
+
+/// Saves take 3 s, each of them: votes come late, but they come, and nothing else waits.
+#[test]
+fn slow_disks() {
+    for seed in seeds(20) {
+        let mut world = random_world("slow_disks", seed);
+        world.options.save_us = (3 * SECOND, 3 * SECOND);
+        world.run_for(5 * SECOND);
+        let master = world.first_master(0);
+        world.kill_server(master);
+        let limit = world.options.down_after_ms * MS + 8 * SECOND;
+        world.await_for("all have a new master", limit, |world| world.all_moved(0, master));
+        world.restart_server(master);
+        world.settle(REST);
+        let down: Vec<_> =
+            world.checks.events.iter().filter(|event| event.name == "+sdown").collect();
+        assert!(down.iter().all(|event| event.text.contains(" 10.0.0.")), "{down:?}");
+        assert_eq!(world.checks.count("+tilt"), 0);
     }
 }
 
