@@ -203,15 +203,16 @@ impl Sentinel {
         let master = peer.master;
         peer.asks_in_flight = peer.asks_in_flight.saturating_sub(1);
         let again = std::mem::take(&mut peer.ask_again);
-        if vote_epoch.is_some() {
-            peer.vote_reply_epoch = vote_epoch;
-        }
         if let Reply::Array(items) = reply
             && let [Reply::Int(down), Reply::Bulk(leader), Reply::Int(epoch)] = items.as_slice()
         {
             peer.last_ask_reply = cx.now;
             peer.master_down = *down == 1;
             peer.answer = Some(*down == 1);
+            // A vote of an older epoch is no answer yet: the new one is being saved, slowly, or
+            // could not be saved. The peer is asked again.
+            let decided = |asked: &u64| u64::try_from(*epoch).is_ok_and(|told| told >= *asked);
+            peer.vote_reply_epoch = vote_epoch.filter(decided).or(peer.vote_reply_epoch);
             if *leader != b"*" && leader.len() <= 40 && *epoch >= 0 {
                 self.note_peer_vote(cx, id, leader, *epoch as u64);
             }
