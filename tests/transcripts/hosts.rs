@@ -8,7 +8,7 @@
 //!   `down` in seconds, `obeys` yes | no (SLAVEOF), `resync` in ms after SLAVEOF, `lists` (replicas
 //!   that a master reports; all that follow it if not given), `publish` an error;
 //! - sentinels: `says` up | down, `vote` me (the asker) | `*` | name of another, `epoch` of that
-//!   vote (as asked if not given), `ask` silent | answers.
+//!   vote (as asked if not given), `ask` an error instead of an answer.
 #![forbid(unsafe_code)]
 
 use std::net::IpAddr;
@@ -61,14 +61,12 @@ pub struct Voter {
     says_down: bool,
     vote: String,
     epoch: Option<u64>,
-    ask_silent: bool,
+    ask: Option<String>,
 }
 
 /// What a host does with one request.
 pub enum Answer {
     Reply(String),
-    /// Keeps still for ever.
-    Nothing,
     /// The transaction ran: its Pub/Sub clients are thrown out.
     Transaction(String),
     /// Published: the text comes back to subscribers.
@@ -97,7 +95,7 @@ impl Host {
     /// One `key=value`; `find` gives the address of a name.
     pub fn set(&mut self, word: &str, find: &dyn Fn(&str) -> (String, u16)) {
         let (key, value) = pair(word);
-        let error = || (!value.is_empty()).then(|| format!("-{value}\r\n"));
+        let error = || (!value.is_empty()).then(|| format!("{value}\r\n"));
         match (key, &mut self.kind) {
             ("ip", _) => self.ip = value.parse().expect("an IP"),
             ("id", _) if value.len() == 40 => self.id = value.to_string(),
@@ -128,7 +126,7 @@ impl Host {
             ("says", Kind::Sentinel(voter)) => voter.says_down = value == "down",
             ("vote", Kind::Sentinel(voter)) => voter.vote = value.to_string(),
             ("epoch", Kind::Sentinel(voter)) => voter.epoch = Some(number(value)),
-            ("ask", Kind::Sentinel(voter)) => voter.ask_silent = value == "silent",
+            ("ask", Kind::Sentinel(voter)) => voter.ask = error(),
             _ => panic!("{word} is nothing for {}", self.name),
         }
     }
@@ -196,8 +194,8 @@ impl Host {
 
     fn vote(&self, words: &[String]) -> Answer {
         let Kind::Sentinel(voter) = &self.kind else { panic!("{words:?} to a data node") };
-        if voter.ask_silent {
-            return Answer::Nothing;
+        if let Some(error) = &voter.ask {
+            return Answer::Reply(error.clone());
         }
         let (asked, runid) = (number::<u64>(&words[4]), &words[5]);
         let (leader, epoch) = match (runid.as_str(), voter.vote.as_str()) {

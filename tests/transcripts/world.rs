@@ -11,8 +11,8 @@
 //! - `saves auto | hold`, `saved ok | failed`; `dns NAME IP | failed` answers a lookup;
 //! - `close NODE:cmd | NODE:pubsub`; `raw NODE:cmd TEXT`: bytes;
 //! - `state MASTER`: what is known; `file WORD`: saved lines that hold the word;
-//! - `show` and `hide` with `intro` (what a connection begins with), `routine` (PING, INFO,
-//!   PUBLISH), `asks` (IS-MASTER-DOWN-BY-ADDR with `*`); `quiet`: the outcome of this block is left
+//! - `show` and `hide` with `links` (connects and their failures), `intro` (what a connection
+//!   begins with), `routine` (PING, INFO, PUBLISH), `asks` (IS-MASTER-DOWN-BY-ADDR with `*`); `quiet`: the outcome of this block is left
 //!   out.
 #![forbid(unsafe_code)]
 
@@ -247,6 +247,16 @@ impl World {
         self.out.push(format!("{:5}.{:03}  {what}", ms / 1_000, ms % 1_000));
     }
 
+    /// Something about a connection; counted only, unless links are shown.
+    fn say_link(&mut self, what: &str, label: &str) {
+        if self.shown.contains("links") {
+            self.say(&format!("{what} {label}"));
+        } else {
+            let counts = self.routine.entry(label.to_string()).or_default();
+            *counts.entry(what.to_string()).or_default() += 1;
+        }
+    }
+
     // ---- hosts -----------------------------------------------------------------------------
 
     fn set(&mut self, name: &str, settings: &[&str]) {
@@ -293,7 +303,6 @@ impl World {
         for words in requests {
             match self.hosts[index].answer(self.now, words, &followers) {
                 Answer::Reply(text) => bytes.push_str(&text),
-                Answer::Nothing => {}
                 Answer::Published(text, payload) => {
                     bytes.push_str(&text);
                     self.to_subscribers(index, delay_ms, &payload);
@@ -449,7 +458,8 @@ impl World {
                 let known = self.conns.remove(&conn);
                 if let Some(conn) = &known {
                     let what = if why == Closed::Refused { "refused" } else { "lost" };
-                    self.say(&format!("{what} {}", conn.label));
+                    let label = conn.label.clone();
+                    self.say_link(what, &label);
                 }
                 if known.is_some() || !now_clients.contains(&conn) {
                     self.node().closed(conn, why);
@@ -519,7 +529,10 @@ impl World {
     fn logged(&mut self, level: LogLevel, text: &[u8]) {
         let text = String::from_utf8_lossy(text).into_owned();
         // The action `save` tells it already.
-        if text == "Sentinel new configuration saved on disk" || text.contains("-child ") {
+        if text == "Sentinel new configuration saved on disk"
+            || text.contains("-child ")
+            || (text.contains("-link-reconnection") && !self.shown.contains("links"))
+        {
             return;
         }
         let mark = match level {
@@ -539,7 +552,7 @@ impl World {
         let kind = if pubsub { "pubsub" } else { "cmd" };
         let name = found.map_or(format!("{ip}:{port}"), |host| self.hosts[host].name.clone());
         let label = format!("{name}:{kind}");
-        self.say(&format!("connect {label}"));
+        self.say_link("connect", &label);
         let conn = Conn { host: found, label, pubsub, inbox: VecDeque::new() };
         self.conns.insert(id, conn);
         let local = IpAddr::from([127, 0, 0, 1]);
