@@ -179,8 +179,10 @@ impl Sentinel {
             return;
         }
         let next = self.next_attempt(id);
+        // An early attempt comes sooner than that line would tell.
+        let early = self.start_due(cx.now, id) < next;
         let master = &mut self.masters[id];
-        let blocked = master.odown.is && master.failover.is_none() && next > cx.now;
+        let blocked = master.odown.is && master.failover.is_none() && next > cx.now && !early;
         if !blocked || master.delay_logged_for == master.failover_start {
             return;
         }
