@@ -3,10 +3,11 @@
 //! `node NAME PORT key=value…` makes a data node, `peer NAME PORT key=value…` a sentinel, and
 //! `set NAME key=value…` changes one:
 //! - all: `ip`, `id` (a digit, or 40 digits), `mode` up | silent (nothing is answered, but all is
-//!   kept) | refused, `delay` of answers in ms, `ping` and `subscribe`: an error instead;
+//!   kept) | refused, `delay` of answers in ms, `ping`, `info`, `publish`
+//!   and `subscribe`: an error instead;
 //! - nodes: `of` (name or host:port, `nobody` for a master), `offset`, `priority`, `link` up | down,
 //!   `down` in seconds, `obeys` yes | no (SLAVEOF), `resync` in ms after SLAVEOF, `lists` (replicas
-//!   that a master reports; all that follow it if not given), `publish` an error;
+//!   that a master reports; all that follow it if not given);
 //! - sentinels: `says` up | down, `vote` me (the asker) | `*` | name of another, `epoch` of that
 //!   vote (as asked if not given), `ask` an error instead of an answer.
 #![forbid(unsafe_code)]
@@ -32,6 +33,7 @@ pub struct Host {
     ping: Option<String>,
     subscribe: Option<String>,
     publish: Option<String>,
+    info: Option<String>,
     pub kind: Kind,
 }
 
@@ -78,9 +80,9 @@ impl Host {
         let id = format!("{:a>36}{port:04}", "");
         let ip = IpAddr::from([127, 0, 0, 1]);
         let (mode, delay_ms) = (Mode::Up, 1);
-        let (ping, subscribe, publish) = (None, None, None);
+        let (ping, subscribe, publish, info) = (None, None, None, None);
         let name = name.to_string();
-        Host { name, ip, port, id, mode, delay_ms, ping, subscribe, publish, kind }
+        Host { name, ip, port, id, mode, delay_ms, ping, subscribe, publish, info, kind }
     }
 
     pub fn node(name: &str, port: u16) -> Host {
@@ -111,6 +113,7 @@ impl Host {
             ("delay", _) => self.delay_ms = number(value),
             ("ping", _) => self.ping = error(),
             ("subscribe", _) => self.subscribe = error(),
+            ("info", _) => self.info = error(),
             ("publish", _) => self.publish = error(),
             ("of", Kind::Data(data)) => data.of = (value != "nobody").then(|| find(value)),
             ("offset", Kind::Data(data)) => data.offset = number(value),
@@ -163,7 +166,10 @@ impl Host {
                 Some(error) => ok(error),
                 None => Answer::Published(":1\r\n".to_string(), words[2].clone()),
             },
-            "INFO" => Answer::Reply(bulk(&self.info(now, followers))),
+            "INFO" => {
+                let text = || bulk(&self.info_text(now, followers));
+                Answer::Reply(self.info.clone().unwrap_or_else(text))
+            }
             "MULTI" => {
                 if let Kind::Data(data) = &mut self.kind {
                     data.transaction = Some(Vec::new());
@@ -208,7 +214,7 @@ impl Host {
         Answer::Reply(format!("*3\r\n:{down}\r\n{}:{epoch}\r\n", bulk(leader)))
     }
 
-    fn info(&self, now: u64, followers: &[(String, u16)]) -> String {
+    fn info_text(&self, now: u64, followers: &[(String, u16)]) -> String {
         let Kind::Data(data) = &self.kind else { panic!("INFO to a sentinel") };
         let mut text = format!("run_id:{}\r\n", self.id);
         let Some((host, port)) = &data.of else {

@@ -490,7 +490,7 @@ impl World {
             Action::Connect { conn, ip, port } => self.connect(conn, ip, port),
             Action::Close { conn } | Action::CloseAfterFlush { conn } => {
                 if let Some(conn) = self.conns.remove(&conn) {
-                    self.say(&format!("close {}", conn.label));
+                    self.say_link("close", &conn.label);
                 } else if let Some((name, _)) = self.clients.iter().find(|(_, id)| **id == conn) {
                     let name = name.clone();
                     self.clients.remove(&name);
