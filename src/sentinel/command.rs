@@ -264,3 +264,18 @@ impl Sentinel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_a_config_line_can_hold() {
+        for name in ["mymaster", "a", "A.b-c_9", "x:y/z", "m,n", "\u{e4}"] {
+            assert!(is_master_name(name.as_bytes()), "{name}");
+        }
+        for name in ["", " ", "a b", "a\tb", "a\nb", "a\"b", "a'b", "a\0", "\x7f", "a\r"] {
+            assert!(!is_master_name(name.as_bytes()), "{name:?}");
+        }
+    }
+}

@@ -13,6 +13,8 @@ use crate::util::time::Mono;
 
 /// A peer's answer counts for this many ask-periods.
 const ANSWER_PERIODS: u64 = 5;
+/// A peer that answered with an error is asked again after this, at the earliest.
+const ASK_RETRY_MS: u64 = 100;
 
 impl Sentinel {
     /// Since when an instance has been silent; `None`: it is not.
@@ -146,6 +148,7 @@ impl Sentinel {
         let words = [b"SENTINEL", verb, &ip, port.as_bytes(), epoch.as_bytes(), runid];
         let sent = Sent::Ask { peer: id, vote_epoch };
         self.peers[id].asks_in_flight += 1;
+        self.peers[id].last_asked = Some(cx.now);
         self.send(cx, InstId::Peer(id), Channel::Cmd, sent, &words);
     }
 
@@ -164,14 +167,20 @@ impl Sentinel {
             true => peer.last_ask_reply.after(ANSWER_PERIODS * self.periods.ask_ms + 1),
             false => NEVER,
         };
+        expiry.min(self.next_ask(id))
+    }
+
+    /// When a peer is to be asked again, if at all.
+    fn next_ask(&self, id: PeerId) -> Mono {
+        let peer = &self.peers[id];
         let asking = self.masters[peer.master].base.sdown.is
             && peer.asks_in_flight == 0
             && self.connected(peer.base.link);
-        let next = match asking {
-            true => peer.last_ask_reply.after(self.periods.ask_ms),
-            false => NEVER,
-        };
-        expiry.min(next)
+        if !asking {
+            return NEVER;
+        }
+        let retry = peer.last_asked.map_or(Mono(0), |at| at.after(ASK_RETRY_MS));
+        peer.last_ask_reply.after(self.periods.ask_ms).max(retry)
     }
 
     /// From the timer: asks again, forgets old answers.
@@ -184,9 +193,7 @@ impl Sentinel {
             let master = peer.master;
             self.check_odown(cx, master);
         }
-        let peer = &self.peers[id];
-        let down = self.masters[peer.master].base.sdown.is;
-        if down && peer.asks_in_flight == 0 && age_ms >= self.periods.ask_ms {
+        if self.next_ask(id) <= cx.now {
             self.ask_peer(cx, id);
         }
     }

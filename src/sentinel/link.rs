@@ -342,10 +342,13 @@ impl Sentinel {
         }
         link.refused |= refused && channel == Channel::Cmd;
         self.connection_event(cx, link_id, channel, "connection lost");
+        // A connect that failed is no news: the link was broken before.
+        let worked = conn.last_received > conn.since;
         if channel == Channel::Cmd {
             for holder in holders {
                 match holder {
-                    InstId::Master(master) => self.ask_replicas_info(cx, master),
+                    InstId::Master(master) if worked => self.ask_replicas_info(cx, master),
+                    InstId::Master(_) => {}
                     InstId::Replica(replica) => self.promotion_interrupted(replica),
                     InstId::Peer(_) => {}
                 }

@@ -27,12 +27,29 @@ pub mod saves;
 pub mod scripts;
 pub mod select;
 pub mod setup;
+#[cfg(test)]
+mod testing;
 pub mod tick;
 pub mod tilt;
 pub mod timers;
 pub mod topology;
 pub mod view;
 pub mod vote;
+
+#[cfg(test)]
+mod hello_tests;
+#[cfg(test)]
+mod info_tests;
+#[cfg(test)]
+mod names_tests;
+#[cfg(test)]
+mod scripts_tests;
+#[cfg(test)]
+mod select_tests;
+#[cfg(test)]
+mod view_tests;
+#[cfg(test)]
+mod vote_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
