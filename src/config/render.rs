@@ -87,6 +87,7 @@ fn render_options(out: &mut Lines, name: &[u8], options: &MasterOptions) {
     let default_syncs = u64::from(DEFAULT_PARALLEL_SYNCS);
     number("parallel-syncs", u64::from(options.parallel_syncs), default_syncs);
     number("master-reboot-down-after-period", options.master_reboot_down_after_ms, 0);
+    number("refused-down-after-milliseconds", options.refused_down_after_ms, 0);
     // An empty script path is an error at the next start: one that is unset has no line.
     for (option, path) in [
         ("notification-script", &options.notification_script),

@@ -265,13 +265,13 @@ impl Node {
     }
 
     /// A connection of a client or a link is gone.
-    pub fn closed(&mut self, conn: ConnId, _why: Closed) {
+    pub fn closed(&mut self, conn: ConnId, why: Closed) {
         self.partial.remove(&conn);
         handle!(self, |cx, sentinel, server| {
             if server.owns(conn) {
                 server.closed(cx, conn);
             } else {
-                sentinel.conn_closed(cx, conn);
+                sentinel.conn_closed(cx, conn, why == Closed::Refused);
             }
             cx.out.forget(conn);
         });

@@ -50,6 +50,7 @@ pub enum MasterSet {
     AuthUser(Option<Vec<u8>>),
     Rename { command: Vec<u8>, new_name: Vec<u8> },
     MasterRebootDownAfterMs(u64),
+    RefusedDownAfterMs(u64),
 }
 
 /// Whether a config line can hold `name` as a master's name.
@@ -166,6 +167,7 @@ impl Sentinel {
             }
             MasterSet::Rename { command, new_name } => options.renamed.set(&command, &new_name),
             MasterSet::MasterRebootDownAfterMs(ms) => options.master_reboot_down_after_ms = ms,
+            MasterSet::RefusedDownAfterMs(ms) => options.refused_down_after_ms = ms,
         }
         self.saves.touch_master(id);
         self.arm(cx.now, InstId::Master(id));
@@ -259,6 +261,21 @@ impl Sentinel {
         self.ping_budget.stale = true;
         for inst in self.all_instances() {
             self.arm(cx.now, inst);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_a_config_line_can_hold() {
+        for name in ["mymaster", "a", "A.b-c_9", "x:y/z", "m,n", "\u{e4}"] {
+            assert!(is_master_name(name.as_bytes()), "{name}");
+        }
+        for name in ["", " ", "a b", "a\tb", "a\nb", "a\"b", "a'b", "a\0", "\x7f", "a\r"] {
+            assert!(!is_master_name(name.as_bytes()), "{name:?}");
         }
     }
 }

@@ -13,6 +13,8 @@ use crate::util::time::Mono;
 
 /// A peer's answer counts for this many ask-periods.
 const ANSWER_PERIODS: u64 = 5;
+/// A peer that answered with an error is asked again after this, at the earliest.
+const ASK_RETRY_MS: u64 = 100;
 
 impl Sentinel {
     /// Since when an instance has been silent; `None`: it is not.
@@ -28,7 +30,12 @@ impl Sentinel {
     /// When an instance that is up will be judged subjectively down, as things stand.
     fn down_from(&self, inst: InstId) -> Mono {
         let down_after_ms = self.base(inst).down_after_ms;
-        let silent = self.silent_since(inst).map_or(NEVER, |at| at.after(down_after_ms + 1));
+        let link = &self.links[self.base(inst).link];
+        let limit_ms = match self.masters[self.master_of(inst)].options.refused_down_after_ms {
+            refused_ms if refused_ms > 0 && link.refused => down_after_ms.min(refused_ms),
+            _ => down_after_ms,
+        };
+        let silent = self.silent_since(inst).map_or(NEVER, |at| at.after(limit_ms + 1));
         let InstId::Master(id) = inst else { return silent };
         let master = &self.masters[id];
         let demoted = match master.data.role_reported {
@@ -141,6 +148,7 @@ impl Sentinel {
         let words = [b"SENTINEL", verb, &ip, port.as_bytes(), epoch.as_bytes(), runid];
         let sent = Sent::Ask { peer: id, vote_epoch };
         self.peers[id].asks_in_flight += 1;
+        self.peers[id].last_asked = Some(cx.now);
         self.send(cx, InstId::Peer(id), Channel::Cmd, sent, &words);
     }
 
@@ -159,14 +167,20 @@ impl Sentinel {
             true => peer.last_ask_reply.after(ANSWER_PERIODS * self.periods.ask_ms + 1),
             false => NEVER,
         };
+        expiry.min(self.next_ask(id))
+    }
+
+    /// When a peer is to be asked again, if at all.
+    fn next_ask(&self, id: PeerId) -> Mono {
+        let peer = &self.peers[id];
         let asking = self.masters[peer.master].base.sdown.is
             && peer.asks_in_flight == 0
             && self.connected(peer.base.link);
-        let next = match asking {
-            true => peer.last_ask_reply.after(self.periods.ask_ms),
-            false => NEVER,
-        };
-        expiry.min(next)
+        if !asking {
+            return NEVER;
+        }
+        let retry = peer.last_asked.map_or(Mono(0), |at| at.after(ASK_RETRY_MS));
+        peer.last_ask_reply.after(self.periods.ask_ms).max(retry)
     }
 
     /// From the timer: asks again, forgets old answers.
@@ -179,9 +193,7 @@ impl Sentinel {
             let master = peer.master;
             self.check_odown(cx, master);
         }
-        let peer = &self.peers[id];
-        let down = self.masters[peer.master].base.sdown.is;
-        if down && peer.asks_in_flight == 0 && age_ms >= self.periods.ask_ms {
+        if self.next_ask(id) <= cx.now {
             self.ask_peer(cx, id);
         }
     }
@@ -198,15 +210,16 @@ impl Sentinel {
         let master = peer.master;
         peer.asks_in_flight = peer.asks_in_flight.saturating_sub(1);
         let again = std::mem::take(&mut peer.ask_again);
-        if vote_epoch.is_some() {
-            peer.vote_reply_epoch = vote_epoch;
-        }
         if let Reply::Array(items) = reply
             && let [Reply::Int(down), Reply::Bulk(leader), Reply::Int(epoch)] = items.as_slice()
         {
             peer.last_ask_reply = cx.now;
             peer.master_down = *down == 1;
             peer.answer = Some(*down == 1);
+            // A vote of an older epoch is no answer yet: the new one is being saved, slowly, or
+            // could not be saved. The peer is asked again.
+            let decided = |asked: &u64| u64::try_from(*epoch).is_ok_and(|told| told >= *asked);
+            peer.vote_reply_epoch = vote_epoch.filter(decided).or(peer.vote_reply_epoch);
             if *leader != b"*" && leader.len() <= 40 && *epoch >= 0 {
                 self.note_peer_vote(cx, id, leader, *epoch as u64);
             }

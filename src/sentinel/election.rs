@@ -179,8 +179,10 @@ impl Sentinel {
             return;
         }
         let next = self.next_attempt(id);
+        // An early attempt comes sooner than that line would tell.
+        let early = self.start_due(cx.now, id) < next;
         let master = &mut self.masters[id];
-        let blocked = master.odown.is && master.failover.is_none() && next > cx.now;
+        let blocked = master.odown.is && master.failover.is_none() && next > cx.now && !early;
         if !blocked || master.delay_logged_for == master.failover_start {
             return;
         }
@@ -284,5 +286,119 @@ impl Sentinel {
             election.retry_at = Some(cx.now.after(pause_ms + cx.rng.below(step_ms / 4 + 1)));
         }
         self.arm(cx.now, InstId::Master(id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_step_follows_round_trip_and_disk_within_bounds() {
+        // Round trip in 1/8 ms, save in ms, D in ms.
+        let table = [
+            (0, 0, 20),
+            (1, 0, 20),
+            (8, 3, 20),
+            (8, 4, 20),
+            (8, 5, 24),
+            (9, 5, 28),
+            (80, 10, 80),
+            (8 * 30, 32, 248),
+            (8 * 30, 33, 250),
+            (8 * 10_000, 10_000, 250),
+        ];
+        for (round_trip_8th_ms, save_ms, step) in table {
+            assert_eq!(step_ms(round_trip_8th_ms, save_ms), step, "{round_trip_8th_ms} {save_ms}");
+        }
+    }
+
+    #[test]
+    fn others_go_first_in_steps() {
+        // Peers with smaller ids that may step forward, one of them denied, step, wait.
+        let table = [
+            (0, false, 20, 0),
+            (0, true, 20, 5),
+            (0, true, 250, 62),
+            (1, false, 20, 20),
+            (1, true, 20, 20),
+            (2, false, 100, 200),
+            (5, false, 100, 500),
+            (6, false, 100, 500),
+            (255, true, 250, 1_250),
+        ];
+        for (smaller, denied, step, wait) in table {
+            assert_eq!(stagger_ms(smaller, denied, step), wait, "{smaller} {denied} {step}");
+        }
+    }
+
+    #[test]
+    fn the_pause_before_a_retry_doubles_from_the_third() {
+        // Rank, attempt, step, pause.
+        let table = [
+            (0, 1, 20, 20),
+            (0, 2, 20, 20),
+            (0, 3, 20, 40),
+            (0, 4, 20, 80),
+            (0, 8, 20, 20 * 64),
+            (2, 1, 20, 60),
+            (2, 3, 20, 120),
+            (0, u32::MAX, 250, 250 * 256),
+        ];
+        for (rank, attempt, step, pause) in table {
+            assert_eq!(retry_ms(rank, attempt, step), pause, "{rank} {attempt} {step}");
+        }
+    }
+
+    #[test]
+    fn votes_are_judged_by_majority_and_quorum() {
+        // Voters, quorum, own votes, best other, still open.
+        let table = [
+            // Alone.
+            (1, 1, 1, 0, 0, Count::Won),
+            (1, 1, 0, 0, 1, Count::Open),
+            // Two need both.
+            (2, 1, 1, 0, 1, Count::Open),
+            (2, 1, 2, 0, 0, Count::Won),
+            (2, 1, 1, 0, 0, Count::Split),
+            // Three: two are enough, unless the quorum is three.
+            (3, 2, 2, 0, 1, Count::Won),
+            (3, 1, 1, 0, 2, Count::Open),
+            (3, 1, 1, 0, 0, Count::Split),
+            (3, 3, 2, 0, 1, Count::Open),
+            (3, 3, 2, 1, 0, Count::Split),
+            (3, 2, 1, 2, 0, Count::Lost),
+            (3, 2, 1, 1, 1, Count::Open),
+            (3, 2, 1, 1, 0, Count::Split),
+            // The majority decides whatever the quorum; a small quorum does not shorten it.
+            (5, 1, 2, 0, 1, Count::Open),
+            (5, 1, 2, 2, 0, Count::Split),
+            (5, 5, 4, 0, 0, Count::Split),
+            (5, 5, 1, 3, 1, Count::Lost),
+            // Even numbers: half is no majority.
+            (4, 2, 2, 2, 0, Count::Split),
+            (4, 2, 2, 1, 1, Count::Open),
+            (4, 2, 3, 1, 0, Count::Won),
+            // A quorum above the number of voters can never be reached.
+            (3, 4, 3, 0, 0, Count::Split),
+        ];
+        for (voters, quorum, mine, other, open, outcome) in table {
+            let judged = judge(voters, quorum, mine, other, open);
+            assert_eq!(judged, outcome, "{voters} {quorum} {mine} {other} {open}");
+        }
+    }
+
+    #[test]
+    fn never_two_winners_and_never_no_outcome_at_the_end() {
+        for voters in 1..=9 {
+            for quorum in 1..=voters {
+                for mine in 0..=voters {
+                    let rest = voters - mine;
+                    let won = |mine, other| judge(voters, quorum, mine, other, 0) == Count::Won;
+                    assert!(!(won(mine, rest) && won(rest, mine)), "{voters} {quorum} {mine}");
+                    assert_ne!(judge(voters, quorum, mine, rest, 0), Count::Open);
+                }
+            }
+        }
     }
 }

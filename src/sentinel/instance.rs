@@ -86,6 +86,8 @@ pub struct DataState {
     pub info_sent: Option<Mono>,
     /// An INFO is on its way; sent when.
     pub info_in_flight: Option<Mono>,
+    /// After an error reply: not before this.
+    pub info_retry_at: Option<Mono>,
     /// The cached text.
     pub info_text: Vec<u8>,
     pub role_reported: Role,
@@ -167,11 +169,13 @@ pub struct Peer {
     pub answer: Option<bool>,
     /// When its last answer to an ask came, or the creation.
     pub last_ask_reply: Mono,
+    /// When it was last asked.
+    pub last_asked: Option<Mono>,
     /// Asks on their way.
     pub asks_in_flight: u32,
     /// Ask again as soon as the one in flight is answered.
     pub ask_again: bool,
-    /// The failover epoch for which its answer to our vote request has come.
+    /// The failover epoch for which it has decided on our vote request.
     pub vote_reply_epoch: Option<u64>,
     /// The run id it voted for, as it last said.
     pub leader: Option<Vec<u8>>,

@@ -27,12 +27,29 @@ pub mod saves;
 pub mod scripts;
 pub mod select;
 pub mod setup;
+#[cfg(test)]
+mod testing;
 pub mod tick;
 pub mod tilt;
 pub mod timers;
 pub mod topology;
 pub mod view;
 pub mod vote;
+
+#[cfg(test)]
+mod hello_tests;
+#[cfg(test)]
+mod info_tests;
+#[cfg(test)]
+mod names_tests;
+#[cfg(test)]
+mod scripts_tests;
+#[cfg(test)]
+mod select_tests;
+#[cfg(test)]
+mod view_tests;
+#[cfg(test)]
+mod vote_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,6 +92,8 @@ pub struct Sentinel {
     pub scripts: scripts::ScriptQueue,
     pub tilt: tilt::Tilt,
     pub simulate: Simulate,
+    /// A simulated crash waits for this save; nothing is told or sent any more.
+    crash_after: Option<vote::Ticket>,
     pub saves: saves::Saves,
     by_name: BTreeMap<Vec<u8>, MasterId>,
     conns: BTreeMap<ConnId, (LinkId, Channel)>,
@@ -103,6 +122,7 @@ impl Sentinel {
             scripts: scripts::ScriptQueue::default(),
             tilt: tilt::Tilt::default(),
             simulate: Simulate::default(),
+            crash_after: None,
             saves: saves::Saves::default(),
             by_name: BTreeMap::new(),
             conns: BTreeMap::new(),

@@ -16,11 +16,11 @@ use crate::util::time::Mono;
 /// A lookup without an answer for this long counts as failed.
 pub const LOOKUP_TIMEOUT_MS: u64 = 5_000;
 /// A host is looked up at most this often.
-const LOOKUP_PERIOD_MS: u64 = 1_000;
+pub(super) const LOOKUP_PERIOD_MS: u64 = 1_000;
 /// Most names that are remembered; further ones do not resolve.
-const MAX_NAMES: usize = 4_096;
+pub(super) const MAX_NAMES: usize = 4_096;
 /// Longest name that is looked up (a DNS name has at most 253 bytes).
-const MAX_NAME_BYTES: usize = 255;
+pub(super) const MAX_NAME_BYTES: usize = 255;
 
 /// What is known of a host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

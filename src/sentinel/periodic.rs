@@ -80,7 +80,8 @@ impl Sentinel {
         if let Some(sent) = data.info_in_flight {
             return sent.after(period_ms.max(self.periods.info_ms) + 1);
         }
-        data.info_refresh.map_or(Mono(0), |at| at.after(period_ms + 1))
+        let due = data.info_refresh.map_or(Mono(0), |at| at.after(period_ms + 1));
+        data.info_retry_at.map_or(due, |retry| due.max(retry))
     }
 
     /// How often a data node is asked INFO now.

@@ -13,6 +13,8 @@ use crate::util::time::Mono;
 
 /// How long after an error a hello is tried again.
 const PUBLISH_RETRY_MS: u64 = 100;
+/// How long after an error INFO is tried again.
+const INFO_RETRY_MS: u64 = 100;
 
 impl Sentinel {
     /// Takes one reply or message from a connection of a link.
@@ -59,6 +61,7 @@ impl Sentinel {
         if valid {
             link.last_available = cx.now;
             link.outstanding_since = None;
+            link.refused = false;
         }
         for holder in link.holders.clone() {
             if !is_error
@@ -97,8 +100,10 @@ impl Sentinel {
             if data.info_in_flight == Some(sent_at) {
                 data.info_in_flight = None;
             }
+            data.info_retry_at = Some(cx.now.after(INFO_RETRY_MS));
             if let Reply::Bulk(_) = reply {
                 data.info_sent = Some(sent_at);
+                data.info_retry_at = None;
             }
         }
         if let Reply::Bulk(text) = reply {

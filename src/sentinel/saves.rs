@@ -117,3 +117,83 @@ impl Saves {
 pub fn smooth(old_8th: Option<u64>, sample: u64) -> u64 {
     old_8th.map_or(sample * 8, |old| old - old / 8 + sample)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: Mono = Mono(5_000);
+
+    #[test]
+    fn changes_are_gathered_and_handed_over_once() {
+        let mut saves = Saves::default();
+        assert_eq!(saves.next_deadline(), NEVER);
+        assert!(saves.take(T).is_none());
+        saves.touch_master(MasterId(3));
+        assert_eq!(saves.soon(T), Ticket(1));
+        saves.touch_global();
+        // A later wish does not push the save away.
+        assert_eq!(saves.soon(T.after(60)), Ticket(1));
+        assert_eq!(saves.next_deadline(), T.after(GATHER_MS));
+        assert!(saves.take(T.after(GATHER_MS - 1)).is_none());
+        let (generation, changes) = saves.take(T.after(GATHER_MS)).unwrap();
+        assert_eq!(generation, 1);
+        assert_eq!(changes.masters, BTreeSet::from([MasterId(3)]));
+        assert!(changes.global);
+        saves.ended(T.after(105), true, 5);
+        assert!(saves.take(T.after(10_000)).is_none());
+    }
+
+    #[test]
+    fn an_urgent_change_takes_the_gathered_ones_with_it() {
+        let mut saves = Saves::default();
+        saves.touch_master(MasterId(1));
+        saves.soon(T);
+        saves.touch_master(MasterId(2));
+        assert_eq!(saves.at_once(T.after(1)), Ticket(1));
+        assert_eq!(saves.next_deadline(), T.after(1));
+        let (_, changes) = saves.take(T.after(1)).unwrap();
+        assert_eq!(changes.masters, BTreeSet::from([MasterId(1), MasterId(2)]));
+        assert!(!changes.global);
+    }
+
+    #[test]
+    fn one_write_is_in_flight_and_later_changes_wait_for_the_next() {
+        let mut saves = Saves::default();
+        assert_eq!(saves.at_once(T), Ticket(1));
+        assert_eq!(saves.take(T).unwrap().0, 1);
+        // What comes now is not in the write that is under way.
+        saves.touch_master(MasterId(9));
+        assert_eq!(saves.at_once(T.after(1)), Ticket(2));
+        assert!(saves.take(T.after(2)).is_none());
+        assert_eq!(saves.next_deadline(), NEVER);
+        saves.ended(T.after(30), true, 30);
+        assert_eq!(saves.next_deadline(), T.after(1));
+        let (generation, changes) = saves.take(T.after(30)).unwrap();
+        assert_eq!(generation, 2);
+        assert_eq!(changes.masters, BTreeSet::from([MasterId(9)]));
+    }
+
+    #[test]
+    fn a_failed_write_is_tried_again_but_what_is_urgent_does_not_wait_for_that() {
+        let mut saves = Saves::default();
+        saves.at_once(T);
+        saves.take(T).unwrap();
+        saves.ended(T.after(10), false, 10);
+        assert_eq!(saves.next_deadline(), T.after(10 + RETRY_MS));
+        assert_eq!(saves.took_ms(), 0);
+        assert_eq!(saves.at_once(T.after(20)), Ticket(2));
+        assert_eq!(saves.take(T.after(20)).unwrap().0, 2);
+        saves.ended(T.after(28), true, 8);
+        assert_eq!(saves.next_deadline(), NEVER);
+        assert_eq!(saves.took_ms(), 8);
+    }
+
+    #[test]
+    fn the_duration_is_smoothed() {
+        assert_eq!(smooth(None, 10), 80);
+        assert_eq!(smooth(Some(80), 10), 80);
+        assert_eq!(smooth(Some(80), 90), 160);
+        assert_eq!(smooth(Some(80), 0), 70);
+    }
+}

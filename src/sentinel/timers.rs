@@ -58,3 +58,35 @@ impl Timers {
         self.heap.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::instance::{MasterId, PeerId, ReplicaId};
+    use super::*;
+
+    #[test]
+    fn entries_come_in_order_of_time_then_masters_replicas_sentinels() {
+        let master = Timer::Instance(InstId::Master(MasterId(7)));
+        let replica = Timer::Instance(InstId::Replica(ReplicaId(1)));
+        let peer = Timer::Instance(InstId::Peer(PeerId(1)));
+        let mut timers = Timers::default();
+        for (at, timer) in [(20, peer), (10, replica), (20, master), (20, Timer::Tick)] {
+            timers.push(Mono(at), timer);
+        }
+        assert_eq!(timers.next(), Mono(10));
+        assert_eq!(timers.pop_due(Mono(9)), None);
+        assert_eq!(timers.pop_due(Mono(10)), Some((Mono(10), replica)));
+        assert_eq!(timers.pop_due(Mono(19)), None);
+        let rest: Vec<Timer> =
+            std::iter::from_fn(|| timers.pop_due(Mono(99))).map(|(_, timer)| timer).collect();
+        assert_eq!(rest, [Timer::Tick, master, peer]);
+        assert!(timers.is_empty());
+        assert_eq!(timers.next(), NEVER);
+    }
+
+    #[test]
+    fn never_can_be_added_to() {
+        assert!(NEVER.after(u64::MAX / 4) > NEVER);
+        assert!(Timers::default().next() == NEVER);
+    }
+}

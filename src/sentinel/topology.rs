@@ -42,6 +42,7 @@ impl DataState {
             info_refresh: None,
             info_sent: None,
             info_in_flight: None,
+            info_retry_at: None,
             info_text: Vec::new(),
             role_reported: role,
             role_reported_since: now,
@@ -256,6 +257,7 @@ impl Sentinel {
         link.last_available = cx.now;
         link.last_reply = cx.now;
         link.last_reconnect = None;
+        link.refused = false;
         let master = &mut self.masters[id];
         master.base.sdown.is = false;
         master.odown.is = false;
@@ -385,6 +387,7 @@ impl Link {
             pubsub: None,
             outstanding_since: Some(now),
             last_ping_sent: Mono(0),
+            refused: false,
             last_available: now,
             last_reply: now,
             last_reconnect: None,
@@ -424,6 +427,7 @@ impl Peer {
             master_down: false,
             answer: None,
             last_ask_reply: now,
+            last_asked: None,
             asks_in_flight: 0,
             ask_again: false,
             vote_reply_epoch: None,

@@ -56,6 +56,7 @@ const OPTIONS: &[(&str, Kind)] = &[
     ("rename-command", Kind::Rename),
     ("master-reboot-down-after-period", Kind::MsOrOff(MasterSet::MasterRebootDownAfterMs)),
     ("primary-reboot-down-after-period", Kind::MsOrOff(MasterSet::MasterRebootDownAfterMs)),
+    ("refused-down-after-milliseconds", Kind::MsOrOff(MasterSet::RefusedDownAfterMs)),
 ];
 
 /// A SET on its way through its options.

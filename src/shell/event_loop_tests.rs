@@ -93,8 +93,8 @@ impl Machine for Script {
     fn take_touched(&mut self, into: &mut Vec<ConnId>) {
         into.append(&mut self.touched);
     }
-    fn output(&mut self, conn: ConnId) -> Option<&mut Vec<u8>> {
-        self.outputs.get_mut(&conn)
+    fn output(&self, conn: ConnId) -> Option<&[u8]> {
+        self.outputs.get(&conn).map(Vec::as_slice)
     }
     fn sent(&mut self, conn: ConnId, n: usize) {
         self.outputs.get_mut(&conn).unwrap().drain(..n);

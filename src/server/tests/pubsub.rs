@@ -135,6 +135,9 @@ fn events_reach_channels_first_and_then_patterns() {
     let b = rig.client('B');
     assert_eq!(rig.take(a), b"");
     assert_eq!(rig.take(b), b"");
+    let other = rig.connect();
+    let stats = String::from_utf8(rig.ask(other, b"info stats\r\n")).unwrap();
+    assert!(stats.contains("pubsub_channels:2\r\npubsub_patterns:0\r\n"), "{stats}");
 }
 
 #[test]

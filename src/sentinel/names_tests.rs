@@ -1,0 +1,163 @@
+#![forbid(unsafe_code)]
+
+use super::setup::GlobalConfig;
+use super::testing::{Bench, addr};
+use crate::util::ident::LookupId;
+use std::net::IpAddr;
+
+use super::action::Action;
+use super::instance::Addr;
+use super::names::*;
+
+const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+fn with_names() -> Bench {
+    Bench::with(GlobalConfig { resolve_hostnames: true, ..GlobalConfig::default() })
+}
+
+fn state(bench: &mut Bench, host: &str) -> HostState {
+    bench.call(|sentinel, cx| sentinel.host_state(cx, host.as_bytes()))
+}
+
+/// The lookups asked for since the last call.
+fn lookups(bench: &mut Bench) -> Vec<(LookupId, String)> {
+    let asked = |action| match action {
+        Action::Resolve { lookup, host } => Some((lookup, String::from_utf8(host).unwrap())),
+        _ => None,
+    };
+    bench.actions().into_iter().filter_map(asked).collect()
+}
+
+fn answer(bench: &mut Bench, lookup: LookupId, ips: &[IpAddr]) -> Option<Vec<u8>> {
+    bench.call(|sentinel, cx| sentinel.resolved(cx, lookup, ips))
+}
+
+#[test]
+fn literals_need_no_lookup_and_names_are_bad_unless_wanted() {
+    let mut bench = Bench::new();
+    assert_eq!(state(&mut bench, "10.0.0.1"), HostState::Known(IP));
+    assert!(matches!(state(&mut bench, "::1"), HostState::Known(IpAddr::V6(_))));
+    for host in ["db.example", "", "10.0.0", "10.0.0.1 ", "[::1]", "\u{fc}"] {
+        assert_eq!(state(&mut bench, host), HostState::Bad, "{host}");
+    }
+    assert!(lookups(&mut bench).is_empty());
+    assert_eq!(bench.call(|sentinel, cx| sentinel.resolve(cx, b"db.example")), None);
+    assert_eq!(bench.log(), ["Failed to resolve hostname 'db.example'"]);
+}
+
+#[test]
+fn one_lookup_at_a_time_whatever_the_case() {
+    let mut bench = with_names();
+    assert_eq!(state(&mut bench, "DB.example"), HostState::Pending);
+    assert_eq!(state(&mut bench, "db.EXAMPLE"), HostState::Pending);
+    let asked = lookups(&mut bench);
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].1, "db.example");
+    assert_eq!(answer(&mut bench, asked[0].0, &[IP]), Some(b"db.example".to_vec()));
+    assert_eq!(state(&mut bench, "Db.Example"), HostState::Known(IP));
+    // An answer that comes twice, or that nobody asked for, tells nothing.
+    assert_eq!(answer(&mut bench, asked[0].0, &[]), None);
+    assert_eq!(answer(&mut bench, LookupId(999), &[]), None);
+    assert_eq!(state(&mut bench, "db.example"), HostState::Known(IP));
+}
+
+#[test]
+fn a_name_is_looked_up_again_after_a_second_and_the_last_good_answer_stays() {
+    let mut bench = with_names();
+    state(&mut bench, "db");
+    let first = lookups(&mut bench)[0].0;
+    answer(&mut bench, first, &[IP]);
+    bench.pass(LOOKUP_PERIOD_MS - 1);
+    state(&mut bench, "db");
+    assert!(lookups(&mut bench).is_empty());
+    bench.pass(1);
+    assert_eq!(state(&mut bench, "db"), HostState::Known(IP));
+    let second = lookups(&mut bench)[0].0;
+    answer(&mut bench, second, &[]);
+    assert_eq!(bench.log(), ["Failed to resolve hostname 'db'"]);
+    assert_eq!(state(&mut bench, "db"), HostState::Known(IP));
+}
+
+#[test]
+fn a_name_that_never_resolved_is_bad() {
+    let mut bench = with_names();
+    state(&mut bench, "nowhere");
+    let lookup = lookups(&mut bench)[0].0;
+    answer(&mut bench, lookup, &[]);
+    assert_eq!(state(&mut bench, "nowhere"), HostState::Bad);
+}
+
+#[test]
+fn a_lookup_without_answer_is_given_up() {
+    let mut bench = with_names();
+    assert_eq!(state(&mut bench, "slow"), HostState::Pending);
+    let first = lookups(&mut bench)[0].0;
+    bench.pass(LOOKUP_TIMEOUT_MS - 1);
+    assert_eq!(state(&mut bench, "slow"), HostState::Pending);
+    assert!(lookups(&mut bench).is_empty());
+    bench.pass(1);
+    assert_eq!(state(&mut bench, "slow"), HostState::Bad);
+    let second = lookups(&mut bench)[0].0;
+    assert_eq!(answer(&mut bench, first, &[IP]), None, "the late answer is not taken");
+    assert_eq!(answer(&mut bench, second, &[IP]), Some(b"slow".to_vec()));
+    assert_eq!(state(&mut bench, "slow"), HostState::Known(IP));
+}
+
+#[test]
+fn names_and_their_number_have_limits() {
+    let mut bench = with_names();
+    assert_eq!(state(&mut bench, &"n".repeat(MAX_NAME_BYTES)), HostState::Pending);
+    assert_eq!(state(&mut bench, &"n".repeat(MAX_NAME_BYTES + 1)), HostState::Bad);
+    assert_eq!(state(&mut bench, ""), HostState::Bad);
+    for n in 1..MAX_NAMES {
+        state(&mut bench, &format!("host{n}"));
+    }
+    assert_eq!(lookups(&mut bench).len(), MAX_NAMES);
+    assert_eq!(state(&mut bench, "one-more"), HostState::Bad);
+    assert_eq!(state(&mut bench, "host1"), HostState::Pending);
+}
+
+#[test]
+fn equal_addresses() {
+    let named = |host: &str, ip: Option<&str>, port| Addr {
+        host: host.as_bytes().to_vec(),
+        ip: ip.map(|ip| ip.parse().unwrap()),
+        port,
+    };
+    let table = [
+        (addr("10.0.0.1", 1), addr("10.0.0.1", 1), true),
+        (addr("10.0.0.1", 1), addr("10.0.0.1", 2), false),
+        (addr("10.0.0.1", 1), addr("10.0.0.2", 1), false),
+        (addr("10.0.0.1", 1), named("a", Some("10.0.0.1"), 1), true),
+        (named("a", Some("10.0.0.2"), 1), named("A", Some("10.0.0.1"), 1), true),
+        (named("a", None, 1), named("A", None, 1), true),
+        // Two names without an answer are not the same place.
+        (named("a", None, 1), named("b", None, 1), false),
+        (named("a", None, 1), addr("10.0.0.1", 1), false),
+        (addr("::1", 1), addr("0:0:0:0:0:0:0:1", 1), true),
+    ];
+    for (one, other, same) in table {
+        assert_eq!(one.same(&other), same, "{one:?} {other:?}");
+        assert_eq!(other.same(&one), same, "{other:?} {one:?}");
+    }
+}
+
+#[test]
+fn reported_addresses() {
+    let named = Addr { host: b"Db".to_vec(), ip: Some(IP), port: 6379 };
+    let unknown = Addr { host: b"db".to_vec(), ip: None, port: 6379 };
+    let table = [
+        (&named, "10.0.0.1", 6379, true),
+        (&named, "10.0.0.1", 6380, false),
+        (&named, "10.0.0.2", 6379, false),
+        (&named, "dB", 6379, true),
+        (&named, "other", 6379, false),
+        (&named, "", 6379, false),
+        (&unknown, "db", 6379, true),
+        (&unknown, "other", 6379, false),
+        (&unknown, "", 6379, false),
+    ];
+    for (addr, host, port, is_at) in table {
+        assert_eq!(addr.is_at(host.as_bytes(), port), is_at, "{addr:?} {host} {port}");
+    }
+}

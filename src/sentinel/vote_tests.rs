@@ -1,0 +1,137 @@
+#![forbid(unsafe_code)]
+
+use super::testing::Bench;
+use super::vote::*;
+
+const A: &[u8] = b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const B: &[u8] = b"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+fn vote(leader: &[u8], epoch: u64) -> Vote {
+    Vote { leader: Some(leader.to_vec()), epoch }
+}
+
+fn ask(bench: &mut Bench, epoch: u64, runid: &[u8]) -> AskOutcome {
+    let ask = Ask { ip: b"127.0.0.1", port: 6379, epoch, runid, asker: None };
+    bench.call(|sentinel, cx| sentinel.asked(cx, &ask))
+}
+
+/// Writes what wants to be written; false if nothing does.
+fn save(bench: &mut Bench, ok: bool) -> bool {
+    let now = bench.now;
+    let Some((generation, _)) = bench.sentinel.saves.take(now) else { return false };
+    bench.sentinel.saves.ended(now, ok, 1);
+    bench.call(|sentinel, cx| sentinel.votes_saved(cx, generation, ok));
+    true
+}
+
+#[test]
+fn the_book_knows_what_is_durable_and_what_is_promised() {
+    let mut book = VoteBook { durable: vote(A, 3), pending: Vec::new() };
+    assert_eq!((book.last_epoch(), book.latest()), (3, &vote(A, 3)));
+    book.pending.push((Ticket(1), vote(B, 4)));
+    book.pending.push((Ticket(2), vote(A, 6)));
+    assert_eq!((book.last_epoch(), book.latest()), (6, &vote(A, 6)));
+    assert_eq!(book.durable, vote(A, 3));
+    assert_eq!(VoteBook::default().last_epoch(), 0);
+}
+
+#[test]
+fn a_vote_is_told_when_it_is_on_disk_and_not_before() {
+    let mut bench = Bench::new();
+    let id = bench.monitor(b"m");
+    let outcome = ask(&mut bench, 1, A);
+    assert_eq!(outcome, AskOutcome::Wait { down: false, master: id, ticket: Ticket(1) });
+    assert_eq!(bench.sentinel.vote_answer(id), Vote::default());
+    assert_eq!(bench.sentinel.export_master(id).leader_epoch, 1, "but it is what is written");
+    assert!(save(&mut bench, true));
+    assert_eq!(bench.sentinel.vote_answer(id), vote(A, 1));
+    // The second to ask in this epoch is told of the first.
+    let told = AskOutcome::Answer { down: false, vote: vote(A, 1) };
+    assert_eq!(ask(&mut bench, 1, B), told);
+}
+
+#[test]
+fn two_in_one_epoch_before_the_save_get_one_vote() {
+    let mut bench = Bench::new();
+    let id = bench.monitor(b"m");
+    ask(&mut bench, 5, A);
+    let wait = AskOutcome::Wait { down: false, master: id, ticket: Ticket(1) };
+    assert_eq!(ask(&mut bench, 5, B), wait, "waits for the same save");
+    assert_eq!(bench.sentinel.masters[id].vote.pending.len(), 1);
+    save(&mut bench, true);
+    assert_eq!(bench.sentinel.vote_answer(id), vote(A, 5));
+}
+
+#[test]
+fn a_vote_that_cannot_be_saved_is_not_given() {
+    let mut bench = Bench::new();
+    let id = bench.monitor(b"m");
+    ask(&mut bench, 1, A);
+    save(&mut bench, true);
+    ask(&mut bench, 2, B);
+    save(&mut bench, false);
+    assert_eq!(bench.sentinel.vote_answer(id), vote(A, 1));
+    // It was told to nobody, so the epoch is still free.
+    let wait = ask(&mut bench, 2, A);
+    assert!(matches!(wait, AskOutcome::Wait { .. }));
+    assert!(save(&mut bench, true));
+    assert_eq!(bench.sentinel.vote_answer(id), vote(A, 2));
+}
+
+#[test]
+fn a_vote_taken_while_another_is_written_waits_for_its_own_save() {
+    let mut bench = Bench::new();
+    let id = bench.monitor(b"m");
+    ask(&mut bench, 1, A);
+    let now = bench.now;
+    let (first, _) = bench.sentinel.saves.take(now).unwrap();
+    let wait = AskOutcome::Wait { down: false, master: id, ticket: Ticket(2) };
+    assert_eq!(ask(&mut bench, 2, B), wait);
+    bench.sentinel.saves.ended(now, true, 1);
+    bench.call(|sentinel, cx| sentinel.votes_saved(cx, first, true));
+    assert_eq!(bench.sentinel.vote_answer(id), vote(A, 1));
+    assert!(save(&mut bench, true));
+    assert_eq!(bench.sentinel.vote_answer(id), vote(B, 2));
+}
+
+#[test]
+fn what_is_no_vote_request() {
+    let mut bench = Bench::new();
+    let id = bench.monitor(b"m");
+    let nothing = AskOutcome::Answer { down: false, vote: Vote::default() };
+    assert_eq!(ask(&mut bench, 9, b"*"), nothing);
+    let elsewhere = Ask { ip: b"127.0.0.2", port: 6379, epoch: 9, runid: A, asker: None };
+    assert_eq!(bench.call(|s, cx| s.asked(cx, &elsewhere)), nothing);
+    for port in [6380, 0, -1, 65_536 + 6379, i64::MAX] {
+        let elsewhere = Ask { ip: b"127.0.0.1", port, epoch: 9, runid: A, asker: None };
+        assert_eq!(bench.call(|s, cx| s.asked(cx, &elsewhere)), nothing, "{port}");
+    }
+    assert_eq!(bench.sentinel.current_epoch, 0, "nothing was adopted");
+    assert_eq!(bench.sentinel.masters[id].vote.last_epoch(), 0);
+}
+
+#[test]
+fn run_ids_that_could_break_a_line_get_no_vote() {
+    for runid in [&b"a b"[..], b"a\nb", b"a\0", &[b'a'; 41], b"\xff"] {
+        let mut bench = Bench::new();
+        let id = bench.monitor(b"m");
+        assert_eq!(
+            ask(&mut bench, 1, runid),
+            AskOutcome::Answer { down: false, vote: Vote::default() }
+        );
+        assert_eq!(bench.sentinel.masters[id].vote.last_epoch(), 0);
+    }
+}
+
+#[test]
+fn the_save_of_a_removed_master_is_harmless() {
+    let mut bench = Bench::new();
+    let id = bench.monitor(b"m");
+    ask(&mut bench, 1, A);
+    let now = bench.now;
+    let (generation, _) = bench.sentinel.saves.take(now).unwrap();
+    bench.call(|sentinel, cx| sentinel.remove_asked(cx, id));
+    bench.sentinel.saves.ended(now, true, 1);
+    bench.call(|sentinel, cx| sentinel.votes_saved(cx, generation, true));
+    assert_eq!(bench.sentinel.vote_answer(id), Vote::default());
+}
