@@ -2,6 +2,7 @@
 //! section), and what holds a client back.
 #![forbid(unsafe_code)]
 
+use super::acl::check::check;
 use super::call::Call;
 use super::client::{Client, Hold};
 use super::table::{Command, Flags, NotFound};
@@ -108,7 +109,8 @@ impl Server {
             if client.hold.is_some() {
                 break;
             }
-            let limits = if client.authenticated { AUTHENTICATED } else { UNAUTHENTICATED };
+            let must_log_in = !client.authenticated && !self.users.default_is_open();
+            let limits = if must_log_in { UNAUTHENTICATED } else { AUTHENTICATED };
             match client.parser.next(&bytes[used..], limits) {
                 Ok(None) => break,
                 Ok(Some((request, n))) => {
@@ -150,7 +152,7 @@ impl Server {
             return;
         }
         let tail_before = client.tail_len();
-        match self.admit(conn, &words) {
+        match self.admit(cx, conn, &words) {
             Err(text) => {
                 self.stats.errors += 1;
                 self.settle_new(cx);
@@ -190,8 +192,14 @@ impl Server {
         self.running = None;
     }
 
-    /// The checks: existence, arity, authentication, subscription. The error text otherwise.
-    fn admit(&self, conn: ConnId, words: &[Vec<u8>]) -> Result<&'static Command, Vec<u8>> {
+    /// The checks: existence, arity, authentication, rights, subscription. The error text
+    /// otherwise.
+    fn admit(
+        &mut self,
+        cx: &Cx,
+        conn: ConnId,
+        words: &[Vec<u8>],
+    ) -> Result<&'static Command, Vec<u8>> {
         let command = match self.names.find(words) {
             Ok(command) => command,
             Err(NotFound::Command) => return Err(unknown_command(words)),
@@ -204,9 +212,14 @@ impl Server {
             let text = format!("ERR wrong number of arguments for '{name}' command");
             return Err(text.into_bytes());
         }
-        let Some(client) = self.clients.get(&conn) else { return Ok(command) };
-        if !client.authenticated && !command.flags.has(Flags::NO_AUTH) {
+        let Some(client) = self.clients.get_mut(&conn) else { return Ok(command) };
+        let must_log_in = !client.authenticated && !self.users.default_is_open();
+        if must_log_in && !command.flags.has(Flags::NO_AUTH) {
             return Err(b"NOAUTH Authentication required.".to_vec());
+        }
+        if let Err(denial) = check(&client.user, command, words) {
+            client.last_command = Some(command);
+            return Err(self.deny(cx, conn, (command.full_name, words), denial));
         }
         if client.in_subscription() && !command.flags.has(Flags::IN_SUBSCRIPTION) {
             let name = command.full_name;

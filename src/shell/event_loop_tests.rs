@@ -18,7 +18,7 @@ use super::notify::Supervisor;
 use super::testing::{TempDir, wait_until};
 use crate::node::{Closed, CpuTimes, Endpoint, SaveJob};
 use crate::sentinel::action::Action;
-use crate::util::ident::{CheckId, ConnId, JobId, LookupId};
+use crate::util::ident::{AskId, CheckId, ConnId, JobId, LookupId};
 use crate::util::time::{Clock, Mono};
 
 /// Records its inputs, in order; does what a test put into `on_input` when that input comes.
@@ -125,6 +125,10 @@ impl Machine for Script {
     }
     fn script_checked(&mut self, check: CheckId, executable: bool) {
         self.input(format!("checked {} {executable}", check.0));
+    }
+    fn answered(&mut self, ask: AskId, result: Result<Vec<u8>, String>) {
+        let shown = result.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        self.input(format!("answered {} {shown:?}", ask.0));
     }
     fn spawned(&mut self, job: JobId, pid: Result<i32, String>) {
         self.input(format!("spawned {} {}", job.0, pid.is_ok()));
