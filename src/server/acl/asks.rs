@@ -56,7 +56,7 @@ impl Asks {
     }
 
     /// How many clients wait.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.waiting.len()
     }
 }
@@ -70,7 +70,7 @@ impl Server {
         purpose: Purpose,
         question: Question,
     ) {
-        if self.asks.len() >= ASKS_MAX {
+        if self.asks.count() >= ASKS_MAX {
             return self.answer_error(cx, conn, TOO_MANY);
         }
         self.hold_for_answer(cx, conn);

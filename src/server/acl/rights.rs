@@ -1,5 +1,5 @@
-//! Which commands are allowed: `+c -c +c|sub -c|sub +@cat -@cat`, as rules in their order and as the
-//! set that they make.
+//! Which commands are allowed: `+c -c +c|sub -c|sub +@cat -@cat`, as rules in their order and as
+//! the set that they make.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,7 +104,7 @@ impl Rights {
     }
 
     /// How many rules there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.rules.len()
     }
 }

@@ -184,8 +184,8 @@ impl Selector {
     }
 
     /// How many things the rules name.
-    pub fn len(&self) -> usize {
-        self.commands.len() + self.keys.len() + self.channels.len()
+    pub fn count(&self) -> usize {
+        self.commands.count() + self.keys.len() + self.channels.len()
     }
 
     /// The key rules as words.

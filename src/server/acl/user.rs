@@ -81,8 +81,8 @@ impl User {
             _ => self.apply_long(word)?,
         }
         self.is_unrestricted = self.root.is_all();
-        let items = self.selectors.iter().map(|selector| selector.len() + 1).sum::<usize>();
-        if self.hashes.len() + self.root.len() + items > ITEMS_MAX {
+        let items = self.selectors.iter().map(|selector| selector.count() + 1).sum::<usize>();
+        if self.hashes.len() + self.root.count() + items > ITEMS_MAX {
             return Err(RuleError::TooMany);
         }
         Ok(())

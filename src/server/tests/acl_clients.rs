@@ -237,7 +237,8 @@ fn a_load_closes_clients_of_users_that_changed() {
         D> subscribe +slave
         D< *3 $9 subscribe $6 +slave :1
         B> acl load
-        answer user bob on nopass +@all &*\\nuser eve on nopass +@all\\nuser default on nopass &+*\\n
+        answer user bob on nopass +@all &*\\nuser eve on nopass +@all\\nuser default on nopass
+        ..  &+*\\n
         B< +OK
         B: closed
         A: open
