@@ -106,6 +106,7 @@ fn the_stories_go_as_they_are_written() {
             continue;
         }
         seen += 1;
+        println!("== {name}");
         let text = fs::read_to_string(&path).expect("a readable transcript");
         let (new, found) = run(&text);
         if update {

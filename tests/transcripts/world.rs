@@ -135,6 +135,7 @@ impl World {
         }
         for command in commands {
             let line = self.with_ids(&command[0]);
+            println!("> {line}");
             self.run(&line, &command[1..]);
         }
         for (host, counts) in std::mem::take(&mut self.routine) {
@@ -509,6 +510,7 @@ impl World {
             Action::Resolve { lookup, host } => {
                 let host = String::from_utf8_lossy(&host).into_owned();
                 self.say(&format!("lookup {host}"));
+                self.heard.push(format!("lookup {host}"));
                 self.lookups.push((lookup, host));
             }
             Action::CheckScript { check, .. } => self.node().script_checked(check, true),
@@ -639,7 +641,11 @@ impl World {
 
     fn answer_lookup(&mut self, name: &str, answer: &str) {
         let found = self.lookups.iter().position(|(_, host)| host == name);
-        let (lookup, _) = self.lookups.remove(found.expect("a lookup of that name"));
+        let Some(found) = found else {
+            self.say("(nobody asked for it)");
+            return;
+        };
+        let (lookup, _) = self.lookups.remove(found);
         let ips = answer.parse().into_iter().collect();
         self.at(0, Input::Resolved(lookup, ips));
         self.turn();
