@@ -45,6 +45,7 @@ pub(super) const FORMS: &[Form] = &[
     Form { name: "failover-timeout", parts: &[Master, Number], identity: &[0] },
     Form { name: "parallel-syncs", parts: &[Master, Number], identity: &[0] },
     Form { name: "master-reboot-down-after-period", parts: &[Master, Number], identity: &[0] },
+    Form { name: "refused-down-after-milliseconds", parts: &[Master, Number], identity: &[0] },
     Form { name: "notification-script", parts: &[Master, Text], identity: &[0] },
     Form { name: "client-reconfig-script", parts: &[Master, Text], identity: &[0] },
     Form { name: "auth-pass", parts: &[Master, Secret], identity: &[0] },

@@ -87,6 +87,7 @@ fn render_options(out: &mut Lines, name: &[u8], options: &MasterOptions) {
     let default_syncs = u64::from(DEFAULT_PARALLEL_SYNCS);
     number("parallel-syncs", u64::from(options.parallel_syncs), default_syncs);
     number("master-reboot-down-after-period", options.master_reboot_down_after_ms, 0);
+    number("refused-down-after-milliseconds", options.refused_down_after_ms, 0);
     // An empty script path is an error at the next start: one that is unset has no line.
     for (option, path) in [
         ("notification-script", &options.notification_script),
@@ -130,7 +131,9 @@ pub fn render_server(settings: &Settings) -> Vec<StateLine> {
     };
     out.add(unless(settings.loglevel == Some(LogLevel::Notice)), &[b"loglevel", level]);
     out.add_text(&[b"requirepass"], settings.requirepass.as_ref());
-    for user in &settings.users {
+    // Users of an aclfile stand there; in both places they would be refused at the next start.
+    let users = if settings.aclfile.is_none() { settings.users.as_slice() } else { &[] };
+    for user in users {
         let words: Vec<&[u8]> =
             std::iter::once(&b"user"[..]).chain(user.iter().map(Vec::as_slice)).collect();
         out.add(When::Always, &words);

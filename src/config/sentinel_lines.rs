@@ -212,6 +212,9 @@ fn set_option(
         "master-reboot-down-after-period" => {
             options.master_reboot_down_after_ms = values::lenient_int(arg).ok_or(BAD_REBOOT)?;
         }
+        "refused-down-after-milliseconds" => {
+            options.refused_down_after_ms = values::lenient_int(arg).ok_or(BAD_REBOOT)?;
+        }
         "notification-script" => {
             let what = "Notification script";
             options.notification_script = Some(script(arg, what, files)?);

@@ -11,21 +11,27 @@
 //! 6. Sleep until [`Node::next_deadline`] or the next wakeup.
 #![forbid(unsafe_code)]
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+mod outputs;
+mod saving;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 
 use crate::config::load::Loaded;
-use crate::config::rewrite::StateLines;
-use crate::sentinel::action::Action;
+use crate::resp::reply::ReplyParser;
+use crate::sentinel::action::{Action, Cx, LogLevel};
+use crate::sentinel::{Sentinel, Surroundings};
+use crate::server::Server;
+pub use crate::server::facts::{CpuTimes, Endpoint, ProcessFacts};
 use crate::util::ident::{CheckId, ConnId, JobId, LookupId};
+use crate::util::rng::Rng;
 use crate::util::time::{Clock, Mono};
+use outputs::Outputs;
+pub use saving::SaveJob;
+use saving::Saving;
 
-/// What a client connected through.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Endpoint {
-    Tcp { peer: SocketAddr, local: SocketAddr },
-    Unix,
-}
+/// Pieces of due work per turn, some microseconds each: about 1 ms in all.
+const DUE_PER_TURN: usize = 64;
 
 /// Why a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,150 +44,319 @@ pub enum Closed {
     Error,
 }
 
-/// Facts about the process that replies show.
-#[derive(Clone, Debug, Default)]
-pub struct ProcessFacts {
-    pub pid: i32,
-    /// `uname`: sysname, release, machine, joined by blanks.
-    pub os: String,
-    pub executable: Vec<u8>,
-    pub config_file: Vec<u8>,
-    /// The port that INFO shows and hellos announce.
-    pub tcp_port: u16,
-    pub supervised: bool,
-    /// 40 random hex digits, new at each start.
-    pub run_id: Vec<u8>,
-}
-
-/// CPU seconds used so far, in microseconds; refreshed by the shell when INFO may be asked.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct CpuTimes {
-    pub sys_us: u64,
-    pub user_us: u64,
-    pub sys_children_us: u64,
-    pub user_children_us: u64,
-}
-
 /// What a new node is made from.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub loaded: Loaded,
     pub facts: ProcessFacts,
-    /// Operating-system randomness: run ids come from it, and the seed of the dice.
+    /// Operating-system randomness: a new id comes from it, and the seed of the dice.
     pub random: [u8; 32],
     pub clock: Clock,
 }
 
-/// One save: what [`Action::Persist`] asks to be written.
-#[derive(Clone, Debug)]
-pub struct SaveJob {
-    pub generation: u64,
-    pub state: Arc<StateLines>,
+/// What has arrived of a reply that is not complete yet.
+#[derive(Debug, Default)]
+struct PartialReply {
+    parser: ReplyParser,
+    bytes: Vec<u8>,
 }
 
 /// The whole daemon without its sockets, files and clock.
-pub struct Node {}
+pub struct Node {
+    sentinel: Sentinel,
+    server: Server,
+    saving: Saving,
+    outputs: Outputs,
+    partial: BTreeMap<ConnId, PartialReply>,
+    rng: Rng,
+    clock: Clock,
+    /// Actions of the input being handled.
+    fresh: Vec<Action>,
+    /// Actions for the shell.
+    ready: VecDeque<Action>,
+    shutdown_asked: bool,
+}
+
+/// Runs `$body` with the parts of the node and a context, then passes its actions on.
+macro_rules! handle {
+    ($node:ident, |$cx:ident, $sentinel:ident, $server:ident| $body:expr) => {{
+        let result = {
+            let $sentinel = &mut $node.sentinel;
+            let $server = &mut $node.server;
+            let $cx = &mut Cx {
+                now: $node.clock.mono,
+                wall: $node.clock.wall,
+                rng: &mut $node.rng,
+                actions: &mut $node.fresh,
+                out: &mut $node.outputs,
+            };
+            let result = $body;
+            $server.settle($cx);
+            result
+        };
+        $node.ready.extend($node.fresh.drain(..));
+        result
+    }};
+}
 
 impl Node {
     /// A node that has not acted yet; call [`Node::start`] next.
-    pub fn new(_setup: Setup) -> Node {
-        todo!()
+    pub fn new(setup: Setup) -> Node {
+        let Setup { loaded, facts, random, clock } = setup;
+        let mut seed = [0; 8];
+        seed.copy_from_slice(&random[24..]);
+        let myid = loaded.sentinel.global.myid.clone();
+        let new_id = myid.is_none();
+        let myid = myid.unwrap_or_else(|| to_hex(&random[..20]));
+        let surroundings =
+            Surroundings { port: facts.tcp_port, requirepass: loaded.settings.requirepass.clone() };
+        let sentinel = Sentinel::new(loaded.sentinel.global.clone(), myid, surroundings);
+        let mut node = Node {
+            sentinel,
+            saving: Saving::new(&loaded),
+            server: Server::new(loaded.settings, facts, clock.mono),
+            outputs: Outputs::default(),
+            partial: BTreeMap::new(),
+            rng: Rng::new(u64::from_le_bytes(seed)),
+            clock,
+            fresh: Vec::new(),
+            ready: VecDeque::new(),
+            shutdown_asked: false,
+        };
+        handle!(node, |cx, sentinel, _server| {
+            for master in &loaded.sentinel.masters {
+                sentinel.load_master(cx, master);
+            }
+            if new_id {
+                sentinel.save_asked(cx);
+            }
+        });
+        node
     }
-    /// Start of monitoring: logs, `+monitor` events, first save if an id was made.
+
+    /// Start of monitoring: the id and every master are logged, the timers begin.
     pub fn start(&mut self) {
-        todo!()
+        handle!(self, |cx, sentinel, _server| {
+            let id = String::from_utf8_lossy(&sentinel.myid);
+            cx.log(LogLevel::Notice, format!("Sentinel ID is {id}"));
+            for master in sentinel.masters.ids() {
+                sentinel.monitored(cx, master);
+            }
+            sentinel.start_timers(cx);
+        });
     }
 
     /// Begins a turn: takes the time for all that follows in it.
-    pub fn begin_turn(&mut self, _clock: Clock) {
-        todo!()
+    pub fn begin_turn(&mut self, clock: Clock) {
+        self.clock = clock;
+        handle!(self, |cx, sentinel, _server| sentinel.check_tilt(cx));
     }
+
     /// Runs deadlines that fell due, at most a bounded amount; true if more are due.
     pub fn run_due(&mut self) -> bool {
-        todo!()
+        let mut ticked = false;
+        let more = handle!(self, |cx, sentinel, server| {
+            let more = sentinel.run_due(cx, DUE_PER_TURN, &mut ticked);
+            if ticked {
+                server.tick(cx, sentinel);
+            }
+            server.run_due(cx, sentinel);
+            more
+        });
+        if ticked && self.shutdown_asked {
+            self.shutdown_asked = false;
+            handle!(self, |cx, _sentinel, _server| {
+                cx.log(LogLevel::Notice, "User requested shutdown...");
+                cx.act(Action::Exit { code: 0, clean: true });
+            });
+        }
+        more
     }
+
     /// Ends a turn: hands over at most one save.
     pub fn end_turn(&mut self) {
-        todo!()
+        let taken = self.sentinel.saves.take(self.clock.mono);
+        if let Some((generation, changes)) = taken {
+            let settings = self.server.settings();
+            self.saving.prepare(&self.sentinel, settings, generation, &changes);
+            self.ready.push_back(Action::Persist { generation });
+        }
     }
-    /// When [`Node::run_due`] has work again.
+
+    /// When [`Node::run_due`] or [`Node::end_turn`] has work again.
     pub fn next_deadline(&self) -> Mono {
-        todo!()
+        let sentinel = self.sentinel.next_deadline();
+        self.server.next_deadline().map_or(sentinel, |server| server.min(sentinel))
     }
 
     /// The next action, in order.
     pub fn poll_action(&mut self) -> Option<Action> {
-        todo!()
-    }
-    /// The lines of the save of that generation; the shell asks once per [`Action::Persist`].
-    pub fn take_save(&mut self, _generation: u64) -> Option<SaveJob> {
-        todo!()
+        self.ready.pop_front()
     }
 
-    /// Connections with unsent output that were written to since the last call.
-    pub fn take_touched(&mut self, _into: &mut Vec<ConnId>) {
-        todo!()
+    /// The lines of the save of that generation; the shell asks once per [`Action::Persist`].
+    pub fn take_save(&mut self, generation: u64) -> Option<SaveJob> {
+        self.saving.take(generation)
     }
+
+    /// Connections with output that were written to since the last call.
+    pub fn take_touched(&mut self, into: &mut Vec<ConnId>) {
+        self.outputs.take_touched(into);
+    }
+
     /// Unsent output of a connection.
-    pub fn output(&mut self, _conn: ConnId) -> Option<&mut Vec<u8>> {
-        todo!()
+    pub fn output(&self, conn: ConnId) -> Option<&[u8]> {
+        self.outputs.unsent(conn)
     }
+
     /// The shell wrote `n` bytes from the front of the output of `conn`; they are removed.
-    pub fn sent(&mut self, _conn: ConnId, _n: usize) {
-        todo!()
+    pub fn sent(&mut self, conn: ConnId, n: usize) {
+        self.outputs.sent(conn, n);
+        self.server.sent_bytes(conn, n);
     }
 
     /// A client connected; gives its id (it may be closed again by an action at once).
-    pub fn accepted(&mut self, _endpoint: Endpoint, _fd: i32) -> ConnId {
-        todo!()
+    pub fn accepted(&mut self, endpoint: Endpoint, fd: i32) -> ConnId {
+        handle!(self, |cx, _sentinel, server| {
+            let conn = cx.out.open();
+            server.accepted(cx, conn, endpoint, fd);
+            conn
+        })
     }
+
     /// Bytes arrived on a connection of a client or a link.
-    pub fn received(&mut self, _conn: ConnId, _bytes: &[u8]) {
-        todo!()
+    pub fn received(&mut self, conn: ConnId, bytes: &[u8]) {
+        if self.server.owns(conn) {
+            handle!(self, |cx, sentinel, server| server.received(cx, sentinel, conn, bytes));
+        } else if self.sentinel.owns(conn) {
+            self.link_received(conn, bytes);
+        }
     }
+
+    fn link_received(&mut self, conn: ConnId, bytes: &[u8]) {
+        let mut partial = self.partial.remove(&conn).unwrap_or_default();
+        let joined;
+        let mut rest = bytes;
+        if !partial.bytes.is_empty() {
+            partial.bytes.extend_from_slice(bytes);
+            joined = std::mem::take(&mut partial.bytes);
+            rest = &joined;
+        }
+        while !rest.is_empty() && self.sentinel.owns(conn) {
+            match partial.parser.next(rest) {
+                Ok(Some((reply, used))) => {
+                    rest = &rest[used..];
+                    handle!(self, |cx, sentinel, _server| sentinel.link_reply(cx, conn, &reply));
+                }
+                Ok(None) => {
+                    partial.bytes = rest.to_vec();
+                    self.partial.insert(conn, partial);
+                    return;
+                }
+                Err(malformed) => {
+                    let reason = malformed.0;
+                    handle!(self, |cx, sentinel, _server| {
+                        sentinel.link_malformed(cx, conn, reason);
+                    });
+                    return;
+                }
+            }
+        }
+    }
+
     /// A connection of a client or a link is gone.
-    pub fn closed(&mut self, _conn: ConnId, _why: Closed) {
-        todo!()
+    pub fn closed(&mut self, conn: ConnId, why: Closed) {
+        self.partial.remove(&conn);
+        handle!(self, |cx, sentinel, server| {
+            if server.owns(conn) {
+                server.closed(cx, conn);
+            } else {
+                sentinel.conn_closed(cx, conn, why == Closed::Refused);
+            }
+            cx.out.forget(conn);
+        });
     }
+
     /// The connect has begun (not yet established); `local` is our own address of it.
-    pub fn conn_started(&mut self, _conn: ConnId, _local: Option<IpAddr>) {
-        todo!()
+    pub fn conn_started(&mut self, conn: ConnId, local: Option<IpAddr>) {
+        handle!(self, |cx, sentinel, _server| sentinel.conn_started(cx, conn, local));
     }
+
     /// The connect failed at once.
-    pub fn conn_failed(&mut self, _conn: ConnId, _why: Closed) {
-        todo!()
+    pub fn conn_failed(&mut self, conn: ConnId, why: Closed) {
+        self.closed(conn, why);
     }
 
     /// A save has ended after `took_ms` (write, fsync and rename together).
-    pub fn persisted(&mut self, _generation: u64, _result: Result<(), String>, _took_ms: u64) {
-        todo!()
+    pub fn persisted(&mut self, generation: u64, result: Result<(), String>, took_ms: u64) {
+        let ok = result.is_ok();
+        handle!(self, |cx, sentinel, server| {
+            match result {
+                Ok(()) => {
+                    cx.log(LogLevel::Notice, "Sentinel new configuration saved on disk");
+                }
+                Err(reason) => {
+                    let what = "Sentinel was not able to save the new configuration on disk";
+                    cx.log(LogLevel::Warning, format!("WARNING: {what}!!!: {reason}"));
+                }
+            }
+            sentinel.saves.ended(cx.now, ok, took_ms);
+            sentinel.votes_saved(cx, generation, ok);
+            server.settle(cx);
+            server.saved(cx, sentinel, generation, ok);
+        });
     }
+
     /// A lookup has ended: addresses in order of preference (empty: it failed).
-    pub fn resolved(&mut self, _lookup: LookupId, _ips: Vec<IpAddr>) {
-        todo!()
+    pub fn resolved(&mut self, lookup: LookupId, ips: Vec<IpAddr>) {
+        handle!(self, |cx, sentinel, server| {
+            if let Some(host) = sentinel.resolved(cx, lookup, &ips) {
+                server.host_answered(cx, sentinel, &host);
+            }
+        });
     }
+
     /// Whether a path is an executable file.
-    pub fn script_checked(&mut self, _check: CheckId, _executable: bool) {
-        todo!()
+    pub fn script_checked(&mut self, check: CheckId, executable: bool) {
+        handle!(self, |cx, sentinel, server| {
+            server.script_checked(cx, sentinel, check, executable);
+        });
     }
+
     /// A script runs under this pid, or the fork failed (text of the reason).
-    pub fn spawned(&mut self, _job: JobId, _pid: Result<i32, String>) {
-        todo!()
+    pub fn spawned(&mut self, job: JobId, pid: Result<i32, String>) {
+        handle!(self, |cx, sentinel, _server| sentinel.script_spawned(cx, job, pid));
     }
+
     /// A child has ended: its exit code, or the signal that killed it.
-    pub fn child_exited(&mut self, _pid: i32, _exit_code: i32, _signal: i32) {
-        todo!()
+    pub fn child_exited(&mut self, pid: i32, exit_code: i32, signal: i32) {
+        handle!(self, |cx, sentinel, _server| {
+            sentinel.child_exited(cx, pid, exit_code, signal);
+        });
     }
-    /// SIGTERM or SIGINT was received.
+
+    /// SIGTERM or SIGINT was received: the process ends at the next tick.
     pub fn shutdown_asked(&mut self) {
-        todo!()
+        self.shutdown_asked = true;
     }
+
     /// The descriptor limit allows only this many clients.
-    pub fn limit_clients(&mut self, _maxclients: u32) {
-        todo!()
+    pub fn limit_clients(&mut self, maxclients: u32) {
+        self.server.limit_clients(maxclients);
     }
+
     /// CPU times for INFO; the shell calls it when it has them anew (once a second will do).
-    pub fn cpu_times(&mut self, _times: CpuTimes) {
-        todo!()
+    pub fn cpu_times(&mut self, times: CpuTimes) {
+        self.server.cpu_times(times);
     }
+
+    /// The protocol state, to look at.
+    pub fn sentinel(&self) -> &Sentinel {
+        &self.sentinel
+    }
+}
+
+fn to_hex(bytes: &[u8]) -> Vec<u8> {
+    let digit = |n: u8| b"0123456789abcdef"[usize::from(n)];
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

@@ -50,6 +50,7 @@ pub enum MasterSet {
     AuthUser(Option<Vec<u8>>),
     Rename { command: Vec<u8>, new_name: Vec<u8> },
     MasterRebootDownAfterMs(u64),
+    RefusedDownAfterMs(u64),
 }
 
 /// Whether a config line can hold `name` as a master's name.
@@ -166,6 +167,7 @@ impl Sentinel {
             }
             MasterSet::Rename { command, new_name } => options.renamed.set(&command, &new_name),
             MasterSet::MasterRebootDownAfterMs(ms) => options.master_reboot_down_after_ms = ms,
+            MasterSet::RefusedDownAfterMs(ms) => options.refused_down_after_ms = ms,
         }
         self.saves.touch_master(id);
         self.arm(cx.now, InstId::Master(id));

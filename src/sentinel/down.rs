@@ -30,7 +30,12 @@ impl Sentinel {
     /// When an instance that is up will be judged subjectively down, as things stand.
     fn down_from(&self, inst: InstId) -> Mono {
         let down_after_ms = self.base(inst).down_after_ms;
-        let silent = self.silent_since(inst).map_or(NEVER, |at| at.after(down_after_ms + 1));
+        let link = &self.links[self.base(inst).link];
+        let limit_ms = match self.masters[self.master_of(inst)].options.refused_down_after_ms {
+            refused_ms if refused_ms > 0 && link.refused => down_after_ms.min(refused_ms),
+            _ => down_after_ms,
+        };
+        let silent = self.silent_since(inst).map_or(NEVER, |at| at.after(limit_ms + 1));
         let InstId::Master(id) = inst else { return silent };
         let master = &self.masters[id];
         let demoted = match master.data.role_reported {
@@ -205,15 +210,16 @@ impl Sentinel {
         let master = peer.master;
         peer.asks_in_flight = peer.asks_in_flight.saturating_sub(1);
         let again = std::mem::take(&mut peer.ask_again);
-        if vote_epoch.is_some() {
-            peer.vote_reply_epoch = vote_epoch;
-        }
         if let Reply::Array(items) = reply
             && let [Reply::Int(down), Reply::Bulk(leader), Reply::Int(epoch)] = items.as_slice()
         {
             peer.last_ask_reply = cx.now;
             peer.master_down = *down == 1;
             peer.answer = Some(*down == 1);
+            // A vote of an older epoch is no answer yet: the new one is being saved, slowly, or
+            // could not be saved. The peer is asked again.
+            let decided = |asked: &u64| u64::try_from(*epoch).is_ok_and(|told| told >= *asked);
+            peer.vote_reply_epoch = vote_epoch.filter(decided).or(peer.vote_reply_epoch);
             if *leader != b"*" && leader.len() <= 40 && *epoch >= 0 {
                 self.note_peer_vote(cx, id, leader, *epoch as u64);
             }

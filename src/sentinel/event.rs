@@ -45,6 +45,9 @@ pub enum Subject {
 impl Sentinel {
     /// Emits an event; `text` follows the description of the instance, if the subject is one.
     pub(super) fn event(&mut self, cx: &mut Cx, event: Event, subject: Subject, text: &[u8]) {
+        if self.crash_after.is_some() {
+            return;
+        }
         let (mut full, master) = match subject {
             Subject::None => (Vec::new(), None),
             Subject::Quiet(master) => (Vec::new(), Some(master)),

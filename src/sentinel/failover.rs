@@ -174,14 +174,20 @@ impl Sentinel {
         self.plain_event(cx, Event::warning("+elected-leader"), InstId::Master(id));
         if self.simulate.crash_after_election {
             self.simulated_crash(cx);
+            self.crash(cx);
         }
         self.set_failover_state(id, State::SelectSlave, cx.now);
         let event = Event::warning("+failover-state-select-slave");
         self.plain_event(cx, event, InstId::Master(id));
     }
 
+    /// SENTINEL SIMULATE-FAILURE: from here on silence; what must be on disk gets there first.
     fn simulated_crash(&mut self, cx: &mut Cx) {
         cx.log(LogLevel::Warning, "Sentinel CRASH because of SENTINEL simulate-failure");
+        self.crash_after = Some(self.saves.at_once(cx.now));
+    }
+
+    pub(super) fn crash(&mut self, cx: &mut Cx) {
         cx.act(Action::Exit { code: SIMULATED_CRASH_CODE, clean: false });
     }
 

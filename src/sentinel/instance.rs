@@ -175,7 +175,7 @@ pub struct Peer {
     pub asks_in_flight: u32,
     /// Ask again as soon as the one in flight is answered.
     pub ask_again: bool,
-    /// The failover epoch for which its answer to our vote request has come.
+    /// The failover epoch for which it has decided on our vote request.
     pub vote_reply_epoch: Option<u64>,
     /// The run id it voted for, as it last said.
     pub leader: Option<Vec<u8>>,

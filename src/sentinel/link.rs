@@ -72,6 +72,8 @@ pub struct Link {
     /// Since when a PING is unanswered (or the command connection broken, whichever was first).
     pub outstanding_since: Option<Mono>,
     pub last_ping_sent: Mono,
+    /// The host has refused a connect since the last valid answer.
+    pub refused: bool,
     /// Last valid answer to a PING.
     pub last_available: Mono,
     /// Last answer of any kind to a PING.
@@ -211,6 +213,9 @@ impl Sentinel {
         sent: Sent,
         words: &[&[u8]],
     ) {
+        if self.crash_after.is_some() {
+            return;
+        }
         let link_id = self.base(inst).link;
         let master = self.master_of(inst);
         let Some(conn) = self.links[link_id].conn_mut(channel) else { return };
@@ -324,7 +329,8 @@ impl Sentinel {
     }
 
     /// A connection of a link was closed by the other side, or could not be made.
-    pub fn conn_closed(&mut self, cx: &mut Cx, id: ConnId) {
+    /// `refused`: the port is closed there.
+    pub fn conn_closed(&mut self, cx: &mut Cx, id: ConnId, refused: bool) {
         let Some((link_id, channel)) = self.conns.remove(&id) else { return };
         cx.out.forget(id);
         let Some(conn) = self.links[link_id].conn_mut(channel).take() else { return };
@@ -334,6 +340,7 @@ impl Sentinel {
         if channel == Channel::Cmd && link.outstanding_since.is_none() {
             link.outstanding_since = Some(cx.now);
         }
+        link.refused |= refused && channel == Channel::Cmd;
         self.connection_event(cx, link_id, channel, "connection lost");
         // A connect that failed is no news: the link was broken before.
         let worked = conn.last_received > conn.since;

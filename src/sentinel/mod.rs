@@ -92,6 +92,8 @@ pub struct Sentinel {
     pub scripts: scripts::ScriptQueue,
     pub tilt: tilt::Tilt,
     pub simulate: Simulate,
+    /// A simulated crash waits for this save; nothing is told or sent any more.
+    crash_after: Option<vote::Ticket>,
     pub saves: saves::Saves,
     by_name: BTreeMap<Vec<u8>, MasterId>,
     conns: BTreeMap<ConnId, (LinkId, Channel)>,
@@ -120,6 +122,7 @@ impl Sentinel {
             scripts: scripts::ScriptQueue::default(),
             tilt: tilt::Tilt::default(),
             simulate: Simulate::default(),
+            crash_after: None,
             saves: saves::Saves::default(),
             by_name: BTreeMap::new(),
             conns: BTreeMap::new(),

@@ -61,6 +61,7 @@ impl Sentinel {
         if valid {
             link.last_available = cx.now;
             link.outstanding_since = None;
+            link.refused = false;
         }
         for holder in link.holders.clone() {
             if !is_error

@@ -55,6 +55,8 @@ pub struct MasterOptions {
     pub auth_pass: Option<Vec<u8>>,
     /// 0 = off.
     pub master_reboot_down_after_ms: u64,
+    /// Down-after of an instance whose host refuses the connection; 0 = off. Not known to C.
+    pub refused_down_after_ms: u64,
     pub renamed: RenameTable,
 }
 
@@ -71,6 +73,7 @@ impl MasterOptions {
             auth_user: None,
             auth_pass: None,
             master_reboot_down_after_ms: 0,
+            refused_down_after_ms: 0,
             renamed: RenameTable::default(),
         }
     }

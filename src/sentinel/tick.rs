@@ -16,7 +16,7 @@ const TICK_HZ_SPAN: u64 = 10;
 impl Sentinel {
     /// Starts the timers; the first tick is due at once.
     pub fn start_timers(&mut self, cx: &mut Cx) {
-        self.tilt.last_tick = cx.now;
+        self.tilt.last_tick = Some(cx.now);
         self.timers.push(cx.now, Timer::Tick);
     }
 
@@ -42,7 +42,7 @@ impl Sentinel {
     }
 
     fn tick(&mut self, cx: &mut Cx) {
-        self.tilt.last_tick = cx.now;
+        self.tilt.last_tick = Some(cx.now);
         self.leave_tilt(cx);
         self.weigh_pings();
         self.run_scripts(cx);

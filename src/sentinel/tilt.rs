@@ -12,18 +12,18 @@ pub struct Tilt {
     pub since: Option<Mono>,
     /// How often tilt was entered.
     pub total: u64,
-    /// When the tick last ran.
-    pub last_tick: Mono,
+    /// When the tick last ran; `None` before the start.
+    pub last_tick: Option<Mono>,
 }
 
 impl Sentinel {
     /// First thing in a turn: a tick that comes far too late means tilt.
     pub fn check_tilt(&mut self, cx: &mut Cx) {
-        let delta_ms = cx.now.since(self.tilt.last_tick);
+        let delta_ms = self.tilt.last_tick.map_or(0, |last| cx.now.since(last));
         if delta_ms <= self.periods.tilt_trigger_ms {
             return;
         }
-        self.tilt.last_tick = cx.now;
+        self.tilt.last_tick = Some(cx.now);
         self.tilt.since = Some(cx.now);
         self.tilt.total += 1;
         let trigger_ms = self.periods.tilt_trigger_ms;

@@ -257,6 +257,7 @@ impl Sentinel {
         link.last_available = cx.now;
         link.last_reply = cx.now;
         link.last_reconnect = None;
+        link.refused = false;
         let master = &mut self.masters[id];
         master.base.sdown.is = false;
         master.odown.is = false;
@@ -386,6 +387,7 @@ impl Link {
             pubsub: None,
             outstanding_since: Some(now),
             last_ping_sent: Mono(0),
+            refused: false,
             last_available: now,
             last_reply: now,
             last_reconnect: None,

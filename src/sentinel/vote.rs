@@ -132,6 +132,9 @@ impl Sentinel {
 
     /// The save of `generation` has ended. Votes it holds are given now, or never.
     pub fn votes_saved(&mut self, cx: &mut Cx, generation: u64, ok: bool) {
+        if self.crash_after.is_some_and(|ticket| ticket.0 <= generation) {
+            self.crash(cx);
+        }
         for id in std::mem::take(&mut self.pending_votes) {
             let book = &mut self.masters[id].vote;
             let later = book.pending.iter().position(|(ticket, _)| ticket.0 > generation);

@@ -1,2 +1,412 @@
 //! Clients: their requests, replies, subscriptions and rights.
+//!
+//! [`Server`] is the whole; [`dispatch`] takes a request through its checks to a handler of
+//! [`table`], of which each family has a file `cmd_…`; [`waits`] are the replies that cannot be
+//! given at once.
 #![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::settings::{OutputLimit, Settings};
+use crate::sentinel::Sentinel;
+use crate::sentinel::action::{Action, Cx, LogLevel, Outbox};
+use crate::util::ident::ConnId;
+use crate::util::time::Mono;
+
+pub mod auth;
+pub mod call;
+pub mod client;
+mod cmd_acl;
+mod cmd_client;
+mod cmd_command;
+mod cmd_connection;
+mod cmd_info;
+mod cmd_pubsub;
+mod cmd_sentinel;
+mod cmd_shutdown;
+mod dispatch;
+pub mod facts;
+pub mod pubsub;
+mod sentinel_config;
+mod sentinel_debug;
+mod sentinel_help;
+mod sentinel_map;
+mod sentinel_set;
+pub mod stats;
+pub mod table;
+#[cfg(test)]
+mod tests;
+mod tracking;
+mod waits;
+
+use auth::Users;
+use client::{Client, Hold};
+use facts::{CpuTimes, Endpoint, ProcessFacts};
+use pubsub::PubSub;
+use stats::Stats;
+use table::Names;
+use waits::Waits;
+
+/// The version that INFO and HELLO tell: clients look at it to know what they may send, and what
+/// 7.2 brought (CLIENT SETINFO, CONFIG with several parameters) is here. Our own stands in
+/// `sentineld_version`.
+pub const REDIS_VERSION: &str = "7.2.0";
+
+/// A client that leaves more than this unread is not served further until it has caught up.
+const OUTPUT_HOLD_BYTES: usize = 1 << 20;
+/// When it is served again.
+const OUTPUT_RESUME_BYTES: usize = OUTPUT_HOLD_BYTES / 4;
+
+/// CLIENT PAUSE in force.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    until: Mono,
+    writes_only: bool,
+}
+
+/// All clients and what they share.
+#[derive(Debug)]
+pub struct Server {
+    settings: Settings,
+    facts: ProcessFacts,
+    cpu: CpuTimes,
+    started: Mono,
+    names: Names,
+    users: Users,
+    clients: BTreeMap<ConnId, Client>,
+    next_client_id: u64,
+    maxclients: u32,
+    pubsub: PubSub,
+    stats: Stats,
+    waits: Waits,
+    pause: Option<Pause>,
+    /// Clients whose hold has ended and whose unread requests are to be looked at.
+    resumed: BTreeSet<ConnId>,
+    /// Clients over their soft output limit.
+    over_soft: BTreeSet<ConnId>,
+    /// Up to here the actions of this input hold no event any more.
+    settled: usize,
+    /// The client whose command runs: it is not closed before its command has ended.
+    running: Option<ConnId>,
+    /// Takes replies that nobody gets.
+    sink: Vec<u8>,
+    last_http_warning: Option<Mono>,
+    last_idle_check: Mono,
+}
+
+impl Server {
+    /// A server without clients.
+    pub fn new(settings: Settings, facts: ProcessFacts, now: Mono) -> Server {
+        Server {
+            names: Names::new(&settings.renamed_commands),
+            users: Users::new(settings.requirepass.as_deref()),
+            maxclients: settings.maxclients,
+            settings,
+            facts,
+            cpu: CpuTimes::default(),
+            started: now,
+            clients: BTreeMap::new(),
+            next_client_id: 1,
+            pubsub: PubSub::default(),
+            stats: Stats::default(),
+            waits: Waits::default(),
+            pause: None,
+            resumed: BTreeSet::new(),
+            over_soft: BTreeSet::new(),
+            settled: 0,
+            running: None,
+            sink: Vec::new(),
+            last_http_warning: None,
+            last_idle_check: now,
+        }
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The descriptor limit allows only this many clients.
+    pub fn limit_clients(&mut self, maxclients: u32) {
+        self.maxclients = maxclients;
+    }
+
+    /// CPU times for INFO.
+    pub fn cpu_times(&mut self, times: CpuTimes) {
+        self.cpu = times;
+    }
+
+    /// Whether `conn` is a client's.
+    pub fn owns(&self, conn: ConnId) -> bool {
+        self.clients.contains_key(&conn)
+    }
+
+    /// A client connected. It may be refused: then it gets an error and is closed.
+    pub fn accepted(&mut self, cx: &mut Cx, conn: ConnId, endpoint: Endpoint, fd: i32) {
+        self.begin();
+        let client = Client::new(conn, self.next_client_id, endpoint, fd, cx.now);
+        if self.logs(LogLevel::Verbose) {
+            let path = self.settings.unixsocket.as_deref().unwrap_or_default();
+            let text = match endpoint {
+                Endpoint::Tcp { .. } => [b"Accepted ", &client.addresses(b"").0[..]].concat(),
+                Endpoint::Unix => [b"Accepted connection to ", path].concat(),
+            };
+            cx.log(LogLevel::Verbose, text);
+        }
+        let refusal = if self.clients.len() >= self.maxclients as usize {
+            Some(&b"ERR max number of clients reached"[..])
+        } else if self.is_protected_from(&endpoint) {
+            Some(PROTECTED)
+        } else {
+            None
+        };
+        if let Some(text) = refusal {
+            self.stats.rejected += 1;
+            if let Some(out) = cx.out.buffer(conn) {
+                crate::resp::write::error(out, text);
+            }
+            cx.act(Action::CloseAfterFlush { conn });
+            return;
+        }
+        self.next_client_id += 1;
+        self.stats.connections += 1;
+        let authenticated = self.users.default_is_open();
+        self.clients.insert(conn, Client { authenticated, ..client });
+    }
+
+    fn is_protected_from(&self, endpoint: &Endpoint) -> bool {
+        self.settings.protected_mode && self.users.default_is_open() && !endpoint.is_local()
+    }
+
+    /// Bytes arrived from a client.
+    pub fn received(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, conn: ConnId, bytes: &[u8]) {
+        self.begin();
+        self.stats.reads += 1;
+        self.stats.input_bytes += bytes.len() as u64;
+        self.take_bytes(cx, sentinel, conn, bytes);
+        self.run_resumed(cx, sentinel);
+    }
+
+    /// A client's connection is gone. Harmless for one that was forgotten before.
+    pub fn closed(&mut self, cx: &mut Cx, conn: ConnId) {
+        let Some(client) = self.forget(conn) else { return };
+        if self.logs(LogLevel::Verbose) {
+            let line = client.describe(cx.now, self.unixsocket());
+            cx.log(LogLevel::Verbose, [b"Client closed connection ", &line[..]].concat());
+        }
+    }
+
+    /// Bytes of `conn` were taken by the network.
+    pub fn sent_bytes(&mut self, conn: ConnId, n: usize) {
+        self.stats.writes += 1;
+        self.stats.output_bytes += n as u64;
+        let Some(client) = self.clients.get_mut(&conn) else { return };
+        client.unsent = client.unsent.saturating_sub(n);
+        if client.hold == Some(Hold::Output) && client.unsent <= OUTPUT_RESUME_BYTES {
+            self.resumed.insert(conn);
+        }
+        let limit = limit_of(&self.settings, client);
+        if client.over_soft_since.is_some() && !is_over(limit.soft_bytes, client.unsent) {
+            client.over_soft_since = None;
+            self.over_soft.remove(&conn);
+        }
+    }
+
+    /// Hands every event among the actions to its subscribers; the other actions keep their order.
+    pub fn settle(&mut self, cx: &mut Cx) {
+        self.begin();
+        self.settle_new(cx);
+    }
+
+    /// About ten times a second: idle clients, soft output limits, figures.
+    pub fn tick(&mut self, cx: &mut Cx, sentinel: &mut Sentinel) {
+        self.begin();
+        self.stats.tick(cx.now);
+        for conn in self.over_soft.iter().copied().collect::<Vec<_>>() {
+            self.check_output(cx, conn);
+        }
+        if self.settings.timeout_s > 0 && cx.now.since(self.last_idle_check) >= 1000 {
+            self.last_idle_check = cx.now;
+            self.close_idle(cx);
+        }
+        self.run_due(cx, sentinel);
+    }
+
+    /// Waits that end by themselves, and clients that may go on.
+    pub fn run_due(&mut self, cx: &mut Cx, sentinel: &mut Sentinel) {
+        self.begin();
+        if self.pause.is_some_and(|pause| pause.until <= cx.now) {
+            self.end_pause();
+        }
+        self.run_due_waits(cx, sentinel);
+        self.run_resumed(cx, sentinel);
+    }
+
+    /// When [`Server::run_due`] has work again.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        if !self.resumed.is_empty() {
+            return Some(Mono(0));
+        }
+        let pause = self.pause.map(|pause| pause.until);
+        [self.waits.next_deadline(), pause].into_iter().flatten().min()
+    }
+
+    /// Every entry begins with a list of actions whose events are not handed out yet.
+    fn begin(&mut self) {
+        self.settled = 0;
+    }
+
+    /// Like [`Server::settle`], for the actions added since the last time within one entry.
+    fn settle_new(&mut self, cx: &mut Cx) {
+        let is_event = |action: &Action| matches!(action, Action::Publish { .. });
+        if cx.actions[self.settled..].iter().any(is_event) {
+            for action in cx.actions.split_off(self.settled) {
+                match action {
+                    Action::Publish { channel, text } => {
+                        self.deliver(cx, channel.as_bytes(), &text);
+                    }
+                    other => cx.actions.push(other),
+                }
+            }
+        }
+        self.settled = cx.actions.len();
+    }
+
+    fn deliver(&mut self, cx: &mut Cx, channel: &[u8], text: &[u8]) {
+        let mut reached = Vec::new();
+        for to in self.pubsub.deliveries(channel) {
+            let Some(client) = self.clients.get(&to.conn) else { continue };
+            if let Some(out) = cx.out.buffer(to.conn) {
+                pubsub::write_message(out, client.dialect, to.pattern, channel, text);
+                reached.push(to.conn);
+            }
+        }
+        for conn in reached {
+            self.check_output(cx, conn);
+        }
+    }
+
+    /// Where the reply of `conn` goes: its output, the queue behind its votes, or nowhere.
+    fn writer<'w>(&'w mut self, out: &'w mut dyn Outbox, conn: ConnId) -> &'w mut Vec<u8> {
+        self.sink.clear();
+        let Some(client) = self.clients.get_mut(&conn) else { return &mut self.sink };
+        if client.is_muted() {
+            &mut self.sink
+        } else if client.behind.is_empty() {
+            out.buffer(conn).unwrap_or(&mut self.sink)
+        } else {
+            client.behind_tail()
+        }
+    }
+
+    /// Notes how much output waits for a client, and acts on the limits of its class.
+    fn check_output(&mut self, cx: &mut Cx, conn: ConnId) {
+        if self.running == Some(conn) {
+            return;
+        }
+        let Some(client) = self.clients.get_mut(&conn) else { return };
+        client.unsent = cx.out.buffer(conn).map_or(0, |out| out.len());
+        let limit = limit_of(&self.settings, client);
+        if is_over(limit.soft_bytes, client.unsent) {
+            client.over_soft_since.get_or_insert(cx.now);
+            self.over_soft.insert(conn);
+        } else if client.over_soft_since.take().is_some() {
+            self.over_soft.remove(&conn);
+        }
+        let too_long = client
+            .over_soft_since
+            .is_some_and(|since| cx.now.since(since) > limit.soft_s.saturating_mul(1000));
+        if is_over(limit.hard_bytes, client.unsent) || too_long {
+            let line = client.describe(cx.now, self.settings.unixsocket.as_deref().unwrap_or(b""));
+            let text = [
+                b"Client ",
+                &line[..],
+                b" scheduled to be closed ASAP for overcoming of output buffer limits.",
+            ];
+            cx.log(LogLevel::Warning, text.concat());
+            self.close(cx, conn);
+        }
+    }
+
+    fn close_idle(&mut self, cx: &mut Cx) {
+        let limit_ms = self.settings.timeout_s.saturating_mul(1000);
+        let is_idle = |client: &&Client| {
+            client.subscriptions() == 0
+                && !matches!(client.hold, Some(Hold::Answer | Hold::Votes | Hold::Pause))
+                && cx.now.since(client.last_active) > limit_ms
+        };
+        let idle: Vec<_> = self.clients.values().filter(is_idle).map(|c| c.conn).collect();
+        for conn in idle {
+            cx.log(LogLevel::Verbose, "Closing idle client");
+            self.close(cx, conn);
+        }
+    }
+
+    /// Closes a client at once; output it has not taken is lost.
+    fn close(&mut self, cx: &mut Cx, conn: ConnId) {
+        if self.forget(conn).is_some() {
+            cx.out.forget(conn);
+            cx.act(Action::Close { conn });
+        }
+    }
+
+    /// Closes a client as soon as it has taken its output.
+    fn close_after_flush(&mut self, cx: &mut Cx, conn: ConnId) {
+        if self.forget(conn).is_some() {
+            cx.act(Action::CloseAfterFlush { conn });
+        }
+    }
+
+    /// Drops all that is known of a client. What it set going (a MONITOR, a SET) goes on.
+    fn forget(&mut self, conn: ConnId) -> Option<Client> {
+        let client = self.clients.remove(&conn)?;
+        self.drop_subscriptions(&client);
+        self.resumed.remove(&conn);
+        self.over_soft.remove(&conn);
+        self.waits.client_gone(conn);
+        Some(client)
+    }
+
+    fn drop_subscriptions(&mut self, client: &Client) {
+        for channel in &client.channels {
+            self.pubsub.channels.remove(channel, client.conn);
+        }
+        for pattern in &client.patterns {
+            self.pubsub.patterns.remove(pattern, client.conn);
+        }
+    }
+
+    fn end_pause(&mut self) {
+        self.pause = None;
+        let paused = self.clients.values().filter(|c| c.hold == Some(Hold::Pause));
+        self.resumed.extend(paused.map(|c| c.conn));
+    }
+
+    /// Whether a line of that level gets through, for those that are costly to compose.
+    fn logs(&self, level: LogLevel) -> bool {
+        self.settings.loglevel.is_some_and(|least| level >= least)
+    }
+
+    fn unixsocket(&self) -> &[u8] {
+        self.settings.unixsocket.as_deref().unwrap_or_default()
+    }
+}
+
+/// The output limit of a client's class.
+fn limit_of<'s>(settings: &'s Settings, client: &Client) -> &'s OutputLimit {
+    if client.subscriptions() > 0 { &settings.output_pubsub } else { &settings.output_normal }
+}
+
+/// Whether `bytes` are over a limit, of which 0 is none.
+fn is_over(limit_bytes: u64, bytes: usize) -> bool {
+    limit_bytes > 0 && bytes as u64 > limit_bytes
+}
+
+/// What a client from elsewhere gets in protected mode. Clients know it by its first words.
+const PROTECTED: &[u8] = b"DENIED Redis is running in protected mode because protected mode is \
+    enabled and no password is set for the default user. In this mode connections are only \
+    accepted from the loopback interface. To connect from other machines, do one of these: 1) Give \
+    the default user a password ('requirepass' in the configuration file). 2) Write \
+    'protected-mode no' into the configuration file and restart; make sure that nobody can reach \
+    this port from the internet. 3) If it was started by hand for a test, start it with the option \
+    '--protected-mode no'. 4) Connect from the machine it runs on, over the loopback interface or \
+    its unix socket.";

@@ -1,0 +1,126 @@
+//! Output buffers of all connections, and which of them want to be flushed.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+
+use crate::sentinel::action::Outbox;
+use crate::util::ident::ConnId;
+
+/// An empty buffer with more room than this gives it back.
+const KEPT_CAPACITY_BYTES: usize = 512;
+/// Sent bytes are cut off the front when they are this many and at least half of the buffer.
+const COMPACT_BYTES: usize = 64 * 1024;
+
+#[derive(Debug, Default)]
+struct Output {
+    bytes: Vec<u8>,
+    /// How many bytes at the front have left already.
+    sent: usize,
+    touched: bool,
+}
+
+/// The buffers; connection ids count up and are never reused.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    open: BTreeMap<ConnId, Output>,
+    touched: Vec<ConnId>,
+    last_id: u64,
+}
+
+impl Outputs {
+    /// Moves the connections that were written to since the last call into `into`.
+    pub fn take_touched(&mut self, into: &mut Vec<ConnId>) {
+        for conn in self.touched.drain(..) {
+            if let Some(output) = self.open.get_mut(&conn) {
+                output.touched = false;
+                into.push(conn);
+            }
+        }
+    }
+
+    /// What has not left yet.
+    pub fn unsent(&self, conn: ConnId) -> Option<&[u8]> {
+        self.open.get(&conn).map(|output| &output.bytes[output.sent..])
+    }
+
+    /// `n` bytes have left.
+    pub fn sent(&mut self, conn: ConnId, n: usize) {
+        let Some(output) = self.open.get_mut(&conn) else { return };
+        output.sent = (output.sent + n).min(output.bytes.len());
+        if output.sent == output.bytes.len() {
+            output.sent = 0;
+            output.bytes.clear();
+            if output.bytes.capacity() > KEPT_CAPACITY_BYTES {
+                output.bytes = Vec::new();
+            }
+        } else if output.sent >= COMPACT_BYTES && output.sent * 2 >= output.bytes.len() {
+            output.bytes.drain(..output.sent);
+            output.sent = 0;
+        }
+    }
+}
+
+impl Outbox for Outputs {
+    fn buffer(&mut self, conn: ConnId) -> Option<&mut Vec<u8>> {
+        let output = self.open.get_mut(&conn)?;
+        if !output.touched {
+            output.touched = true;
+            self.touched.push(conn);
+        }
+        Some(&mut output.bytes)
+    }
+
+    fn open(&mut self) -> ConnId {
+        self.last_id += 1;
+        let id = ConnId(self.last_id);
+        self.open.insert(id, Output::default());
+        id
+    }
+
+    fn forget(&mut self, conn: ConnId) {
+        self.open.remove(&conn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sent_bytes_leave_from_the_front() {
+        let mut outputs = Outputs::default();
+        let conn = outputs.open();
+        outputs.buffer(conn).unwrap().extend_from_slice(b"hello");
+        outputs.sent(conn, 2);
+        outputs.buffer(conn).unwrap().extend_from_slice(b"!");
+        assert_eq!(outputs.unsent(conn), Some(&b"llo!"[..]));
+        outputs.sent(conn, 4);
+        assert_eq!(outputs.unsent(conn), Some(&b""[..]));
+    }
+
+    #[test]
+    fn a_large_buffer_is_compacted_and_given_back() {
+        let mut outputs = Outputs::default();
+        let conn = outputs.open();
+        outputs.buffer(conn).unwrap().resize(200_000, b'x');
+        outputs.sent(conn, 150_000);
+        assert_eq!(outputs.open[&conn].bytes.len(), 50_000);
+        outputs.sent(conn, 50_000);
+        assert_eq!(outputs.open[&conn].bytes.capacity(), 0);
+    }
+
+    #[test]
+    fn a_touched_connection_is_told_once_and_not_after_it_is_gone() {
+        let mut outputs = Outputs::default();
+        let (one, two) = (outputs.open(), outputs.open());
+        for _ in 0..2 {
+            outputs.buffer(one).unwrap().push(b'1');
+            outputs.buffer(two).unwrap().push(b'2');
+        }
+        outputs.forget(two);
+        let mut touched = Vec::new();
+        outputs.take_touched(&mut touched);
+        assert_eq!(touched, vec![one]);
+        assert!(outputs.buffer(two).is_none());
+    }
+}

@@ -1,0 +1,67 @@
+//! What a save holds: rendered lines, kept per master, so that only what changed is rendered anew.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::lines::Included;
+use crate::config::load::Loaded;
+use crate::config::rewrite::{StateLine, StateLines, render_global, render_master, render_server};
+use crate::config::settings::Settings;
+use crate::sentinel::Sentinel;
+use crate::sentinel::instance::MasterId;
+use crate::sentinel::saves::Changes;
+
+/// One save: what an action `Persist` asks to be written.
+#[derive(Clone, Debug)]
+pub struct SaveJob {
+    pub generation: u64,
+    pub state: Arc<StateLines>,
+}
+
+/// The rendered lines, and the job that waits to be fetched.
+#[derive(Debug)]
+pub struct Saving {
+    masters: BTreeMap<MasterId, Arc<Vec<StateLine>>>,
+    included: Arc<Included>,
+    job: Option<SaveJob>,
+}
+
+impl Saving {
+    pub fn new(loaded: &Loaded) -> Saving {
+        let included = Arc::clone(&loaded.included);
+        Saving { masters: BTreeMap::new(), included, job: None }
+    }
+
+    /// Renders what has changed and makes the job of `generation`.
+    pub fn prepare(
+        &mut self,
+        sentinel: &Sentinel,
+        settings: &Settings,
+        generation: u64,
+        changes: &Changes,
+    ) {
+        self.masters.retain(|id, _| sentinel.masters.contains(*id));
+        for (id, _) in sentinel.masters.iter() {
+            if changes.masters.contains(&id) || !self.masters.contains_key(&id) {
+                let lines = render_master(&sentinel.export_master(id));
+                self.masters.insert(id, Arc::new(lines));
+            }
+        }
+        let mut global = sentinel.global.clone();
+        global.myid = Some(sentinel.myid.clone());
+        global.current_epoch = sentinel.current_epoch;
+        let state = StateLines {
+            server: render_server(settings),
+            global: render_global(&global),
+            masters: self.masters.values().cloned().collect(),
+            included: Arc::clone(&self.included),
+        };
+        self.job = Some(SaveJob { generation, state: Arc::new(state) });
+    }
+
+    /// The job of `generation`, once.
+    pub fn take(&mut self, generation: u64) -> Option<SaveJob> {
+        self.job.take_if(|job| job.generation == generation)
+    }
+}

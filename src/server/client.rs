@@ -1,0 +1,239 @@
+//! One client: who it is, what it may do, what it waits for, and its line in CLIENT LIST.
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::facts::Endpoint;
+use super::table::Command;
+use super::tracking::Tracking;
+use crate::resp::request::{Request, RequestParser};
+use crate::resp::write::Dialect;
+use crate::sentinel::instance::MasterId;
+use crate::sentinel::vote::Ticket;
+use crate::util::ident::ConnId;
+use crate::util::time::Mono;
+
+/// Most replies that may queue behind a vote; then the client is held.
+const BEHIND_MAX: usize = 4096;
+/// Most bytes of such replies.
+const BEHIND_MAX_BYTES: usize = 1 << 20;
+
+/// Why no further request of a client is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hold {
+    /// Its command waits for a save, a lookup or a check of a script.
+    Answer,
+    /// The next request may not run before its votes are saved.
+    Votes,
+    /// CLIENT PAUSE.
+    Pause,
+    /// It does not take its replies.
+    Output,
+}
+
+/// A reply in the queue behind a vote.
+#[derive(Debug)]
+pub enum Slot {
+    /// Composed when the vote is on disk, or at the deadline.
+    Vote {
+        down: bool,
+        master: MasterId,
+        ticket: Ticket,
+        deadline: Mono,
+    },
+    Ready(Vec<u8>),
+}
+
+/// Whether replies are sent (CLIENT REPLY).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Muting {
+    pub off: bool,
+    /// The reply of the present command is left out.
+    pub skip: bool,
+    /// That of the next one will be.
+    pub skip_next: bool,
+}
+
+/// A connected client.
+#[derive(Debug)]
+pub struct Client {
+    pub conn: ConnId,
+    /// What CLIENT ID gives; counts up from 1.
+    pub id: u64,
+    pub endpoint: Endpoint,
+    pub fd: i32,
+    pub created: Mono,
+    /// Last time something came from it or it took output.
+    pub last_active: Mono,
+    /// Empty: none.
+    pub name: Vec<u8>,
+    pub lib_name: Vec<u8>,
+    pub lib_ver: Vec<u8>,
+    pub dialect: Dialect,
+    pub authenticated: bool,
+    pub no_evict: bool,
+    pub tracking: Tracking,
+    pub muting: Muting,
+    pub channels: BTreeSet<Vec<u8>>,
+    pub patterns: BTreeSet<Vec<u8>>,
+    pub last_command: Option<&'static Command>,
+    pub parser: RequestParser,
+    /// Bytes of requests not yet looked at; no buffer while the client is idle.
+    pub query: Vec<u8>,
+    /// A request that was read but could not run yet.
+    pub deferred: Option<Request>,
+    pub hold: Option<Hold>,
+    /// Replies that wait for votes, oldest first.
+    pub behind: VecDeque<Slot>,
+    pub behind_bytes: usize,
+    /// Bytes of output not yet taken by the client.
+    pub unsent: usize,
+    /// Since when `unsent` is over the soft limit.
+    pub over_soft_since: Option<Mono>,
+}
+
+impl Client {
+    /// A client that just connected.
+    pub fn new(conn: ConnId, id: u64, endpoint: Endpoint, fd: i32, now: Mono) -> Client {
+        Client {
+            conn,
+            id,
+            endpoint,
+            fd,
+            created: now,
+            last_active: now,
+            name: Vec::new(),
+            lib_name: Vec::new(),
+            lib_ver: Vec::new(),
+            dialect: Dialect::Resp2,
+            authenticated: false,
+            no_evict: false,
+            tracking: Tracking::default(),
+            muting: Muting::default(),
+            channels: BTreeSet::new(),
+            patterns: BTreeSet::new(),
+            last_command: None,
+            parser: RequestParser::default(),
+            query: Vec::new(),
+            deferred: None,
+            hold: None,
+            behind: VecDeque::new(),
+            behind_bytes: 0,
+            unsent: 0,
+            over_soft_since: None,
+        }
+    }
+
+    /// Channels and patterns it listens to.
+    pub fn subscriptions(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+
+    /// Whether only the commands of a RESP2 subscription may run.
+    pub fn in_subscription(&self) -> bool {
+        self.dialect == Dialect::Resp2 && self.subscriptions() > 0
+    }
+
+    /// Whether the reply of the present command is thrown away.
+    pub fn is_muted(&self) -> bool {
+        self.muting.off || self.muting.skip
+    }
+
+    /// Whether the queue behind its votes has room for another reply.
+    pub fn has_room_behind(&self) -> bool {
+        self.behind.len() < BEHIND_MAX && self.behind_bytes < BEHIND_MAX_BYTES
+    }
+
+    /// The buffer that takes what must come after its votes; call it only while some are waited
+    /// for.
+    pub fn behind_tail(&mut self) -> &mut Vec<u8> {
+        if !matches!(self.behind.back(), Some(Slot::Ready(_))) {
+            self.behind.push_back(Slot::Ready(Vec::new()));
+        }
+        match self.behind.back_mut() {
+            Some(Slot::Ready(bytes)) => bytes,
+            _ => unreachable!("a ready slot was just put there"),
+        }
+    }
+
+    /// Bytes of the reply that is last in the queue behind its votes.
+    pub fn tail_len(&self) -> usize {
+        match self.behind.back() {
+            Some(Slot::Ready(bytes)) => bytes.len(),
+            _ => 0,
+        }
+    }
+
+    /// `id= addr= …`, as CLIENT LIST and the log show it; without an end of line.
+    pub fn describe(&self, now: Mono, unixsocket: &[u8]) -> Vec<u8> {
+        use std::io::Write;
+        let mut line = Vec::with_capacity(320);
+        let (addr, laddr) = self.addresses(unixsocket);
+        let obl = self.unsent;
+        let qbuf = self.query.len();
+        let qbuf_free = self.query.capacity() - qbuf;
+        let held = self.memory();
+        // Writing to a Vec cannot fail.
+        let _ = write!(line, "id={} addr=", self.id);
+        line.extend_from_slice(&addr);
+        line.extend_from_slice(b" laddr=");
+        line.extend_from_slice(&laddr);
+        let _ = write!(line, " fd={} name=", self.fd);
+        line.extend_from_slice(&self.name);
+        let (age, idle) = (now.since(self.created) / 1000, now.since(self.last_active) / 1000);
+        let flags = self.flag_letters();
+        let (sub, psub) = (self.channels.len(), self.patterns.len());
+        let _ = write!(line, " age={age} idle={idle} flags={flags} db=0 sub={sub} psub={psub}");
+        let _ = write!(line, " ssub=0 multi=-1 watch=0 qbuf={qbuf} qbuf-free={qbuf_free}");
+        let _ = write!(line, " argv-mem=0 multi-mem=0 rbs={obl} rbp={obl} obl={obl} oll=0 omem=0");
+        let events = if self.unsent > 0 { "rw" } else { "r" };
+        let cmd = self.last_command.map_or("NULL", |c| c.full_name);
+        let _ = write!(line, " tot-mem={held} events={events} cmd={cmd} user=default");
+        let resp = if self.dialect == Dialect::Resp3 { 3 } else { 2 };
+        let redir = self.tracking.redirect_shown();
+        let _ = write!(line, " redir={redir} resp={resp} lib-name=");
+        line.extend_from_slice(&self.lib_name);
+        line.extend_from_slice(b" lib-ver=");
+        line.extend_from_slice(&self.lib_ver);
+        line
+    }
+
+    /// Address of the client, and ours towards it, as CLIENT KILL takes them.
+    pub fn addresses(&self, unixsocket: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        match self.endpoint {
+            Endpoint::Tcp { peer, local } => {
+                (peer.to_string().into_bytes(), local.to_string().into_bytes())
+            }
+            Endpoint::Unix => {
+                let path = [unixsocket, b":0"].concat();
+                (path.clone(), path)
+            }
+        }
+    }
+
+    fn flag_letters(&self) -> String {
+        let mut flags = String::new();
+        if self.subscriptions() > 0 {
+            flags.push('P');
+        }
+        if self.tracking.is_on() {
+            flags.push('t');
+        }
+        if matches!(self.endpoint, Endpoint::Unix) {
+            flags.push('U');
+        }
+        if self.no_evict {
+            flags.push('e');
+        }
+        if flags.is_empty() {
+            flags.push('N');
+        }
+        flags
+    }
+
+    /// Bytes held for this client, roughly.
+    fn memory(&self) -> usize {
+        let words: usize = self.channels.iter().chain(&self.patterns).map(Vec::len).sum();
+        size_of::<Client>() + self.query.capacity() + self.unsent + self.behind_bytes + words
+    }
+}

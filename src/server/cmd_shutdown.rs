@@ -1,0 +1,28 @@
+//! SHUTDOWN.
+#![forbid(unsafe_code)]
+
+use super::call::{Call, text};
+use crate::sentinel::action::{Action, LogLevel};
+
+/// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] | ABORT`: leaves at once; nothing is saved either way,
+/// since the file is never behind.
+pub fn shutdown(call: &mut Call<'_, '_>) {
+    let (mut save, mut nosave, mut abort) = (false, false, false);
+    for word in &call.args[1..] {
+        match word.to_ascii_lowercase().as_slice() {
+            b"save" => save = true,
+            b"nosave" => nosave = true,
+            b"now" | b"force" => {}
+            b"abort" => abort = true,
+            _ => return call.error(text::SYNTAX),
+        }
+    }
+    if (abort && call.args.len() > 2) || (save && nosave) {
+        return call.error(text::SYNTAX);
+    }
+    if abort {
+        return call.error(b"ERR No shutdown in progress.");
+    }
+    call.cx.log(LogLevel::Notice, "User requested shutdown...");
+    call.cx.act(Action::Exit { code: 0, clean: true });
+}

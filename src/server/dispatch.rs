@@ -1,0 +1,289 @@
+//! From bytes to a running command: parsing, the checks in their order (spec/commands.md, first
+//! section), and what holds a client back.
+#![forbid(unsafe_code)]
+
+use super::call::Call;
+use super::client::{Client, Hold};
+use super::table::{Command, Flags, NotFound};
+use super::{OUTPUT_HOLD_BYTES, Server};
+use crate::resp::request::{Limits, ProtocolError, Request};
+use crate::resp::write;
+use crate::sentinel::Sentinel;
+use crate::sentinel::action::{Action, Cx, LogLevel};
+use crate::util::ident::ConnId;
+
+/// Most bytes of unread requests of one client.
+const QUERY_MAX_BYTES: usize = 1 << 20;
+/// Longest argument; longer ones are a protocol error before they are sent.
+const BULK_MAX_BYTES: usize = QUERY_MAX_BYTES / 2;
+/// What a client may send before it has authenticated.
+const UNAUTHENTICATED: Limits = Limits { args: 10, bulk_bytes: 16 * 1024, authenticated: false };
+/// What it may send then; the number of arguments is bounded by the query buffer.
+const AUTHENTICATED: Limits =
+    Limits { args: i32::MAX as usize, bulk_bytes: BULK_MAX_BYTES, authenticated: true };
+/// Most bytes of a client's words that an error text repeats.
+const ECHO_MAX_BYTES: usize = 128;
+/// Most clients that go on in one turn.
+const RESUMED_PER_TURN: usize = 256;
+/// One warning in this time about clients that speak HTTP.
+const HTTP_WARNING_MS: u64 = 60_000;
+
+impl Server {
+    /// Runs what `bytes` complete, and keeps the rest.
+    pub(super) fn take_bytes(
+        &mut self,
+        cx: &mut Cx,
+        sentinel: &mut Sentinel,
+        conn: ConnId,
+        bytes: &[u8],
+    ) {
+        let Some(client) = self.clients.get_mut(&conn) else { return };
+        client.last_active = cx.now;
+        if client.query.is_empty() && client.hold.is_none() {
+            self.stats.saw_input(bytes.len(), cx.now);
+            let used = self.run_requests(cx, sentinel, conn, bytes);
+            if used < bytes.len() {
+                self.keep(cx, conn, bytes[used..].to_vec());
+            }
+        } else {
+            let mut query = std::mem::take(&mut client.query);
+            query.extend_from_slice(bytes);
+            self.stats.saw_input(query.len(), cx.now);
+            self.take_query(cx, sentinel, conn, query);
+        }
+    }
+
+    /// Lets clients go on whose hold has ended, a bounded number of them.
+    pub(super) fn run_resumed(&mut self, cx: &mut Cx, sentinel: &mut Sentinel) {
+        for _ in 0..RESUMED_PER_TURN {
+            let Some(conn) = self.resumed.pop_first() else { return };
+            let Some(client) = self.clients.get_mut(&conn) else { continue };
+            client.hold = None;
+            cx.act(Action::Hold { conn, hold: false });
+            if let Some(request) = client.deferred.take() {
+                self.run_request(cx, sentinel, conn, request);
+            }
+            if let Some(client) = self.clients.get_mut(&conn) {
+                let query = std::mem::take(&mut client.query);
+                self.take_query(cx, sentinel, conn, query);
+            }
+        }
+    }
+
+    fn take_query(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, conn: ConnId, q: Vec<u8>) {
+        let mut query = q;
+        let used = self.run_requests(cx, sentinel, conn, &query);
+        query.drain(..used);
+        if !query.is_empty() {
+            self.keep(cx, conn, query);
+        }
+    }
+
+    /// Keeps bytes that make no whole request yet, or that may not be looked at yet.
+    fn keep(&mut self, cx: &mut Cx, conn: ConnId, rest: Vec<u8>) {
+        let Some(client) = self.clients.get_mut(&conn) else { return };
+        client.query = rest;
+        if client.query.len() > QUERY_MAX_BYTES {
+            let line = client.describe(cx.now, self.settings.unixsocket.as_deref().unwrap_or(b""));
+            let text = [b"Closing client that reached max query buffer length: ", &line[..]];
+            cx.log(LogLevel::Warning, text.concat());
+            self.close(cx, conn);
+        }
+    }
+
+    /// Runs whole requests at the front of `bytes`; gives how many bytes are done with.
+    fn run_requests(
+        &mut self,
+        cx: &mut Cx,
+        sentinel: &mut Sentinel,
+        conn: ConnId,
+        bytes: &[u8],
+    ) -> usize {
+        let mut used = 0;
+        while used < bytes.len() {
+            let Some(client) = self.clients.get_mut(&conn) else { return bytes.len() };
+            if client.hold.is_none() && client.unsent > OUTPUT_HOLD_BYTES {
+                hold(cx, client, Hold::Output);
+            }
+            if client.hold.is_some() {
+                break;
+            }
+            let limits = if client.authenticated { AUTHENTICATED } else { UNAUTHENTICATED };
+            match client.parser.next(&bytes[used..], limits) {
+                Ok(None) => break,
+                Ok(Some((request, n))) => {
+                    used += n;
+                    if !request.is_empty() {
+                        client.muting.skip = std::mem::take(&mut client.muting.skip_next);
+                        self.run_request(cx, sentinel, conn, request);
+                    }
+                }
+                Err(error) => {
+                    self.refuse_protocol(cx, conn, &error);
+                    return bytes.len();
+                }
+            }
+        }
+        used
+    }
+
+    fn refuse_protocol(&mut self, cx: &mut Cx, conn: ConnId, error: &ProtocolError) {
+        let reason = error.text();
+        if self.logs(LogLevel::Verbose) {
+            let Some(client) = self.clients.get(&conn) else { return };
+            let line = client.describe(cx.now, self.unixsocket());
+            let shown = reason.escape_ascii().to_string();
+            let text = [b"Protocol error (", shown.as_bytes(), b") from client: ", &line];
+            cx.log(LogLevel::Verbose, text.concat());
+        }
+        self.stats.errors += 1;
+        let out = self.writer(cx.out, conn);
+        write::error(out, &[b"ERR Protocol error: ", &reason[..]].concat());
+        self.close_after_flush(cx, conn);
+    }
+
+    /// Takes one request through the checks and runs it, or puts it aside.
+    fn run_request(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, conn: ConnId, words: Request) {
+        let Some(client) = self.clients.get_mut(&conn) else { return };
+        if is_http(&words[0]) {
+            self.refuse_http(cx, conn);
+            return;
+        }
+        let tail_before = client.tail_len();
+        match self.admit(conn, &words) {
+            Err(text) => {
+                self.stats.errors += 1;
+                self.settle_new(cx);
+                write::error(self.writer(cx.out, conn), &text);
+            }
+            Ok(command) => {
+                let pause = self.pause_for(command);
+                let Some(client) = self.clients.get_mut(&conn) else { return };
+                if let Some(why) = pause.or_else(|| votes_for(client, command)) {
+                    client.deferred = Some(words);
+                    return hold(cx, client, why);
+                }
+                self.run(cx, sentinel, conn, command, &words);
+            }
+        }
+        if let Some(client) = self.clients.get_mut(&conn) {
+            client.behind_bytes += client.tail_len().saturating_sub(tail_before);
+        }
+        self.check_output(cx, conn);
+    }
+
+    fn run(
+        &mut self,
+        cx: &mut Cx,
+        sentinel: &mut Sentinel,
+        conn: ConnId,
+        command: &'static Command,
+        words: &[Vec<u8>],
+    ) {
+        if let Some(client) = self.clients.get_mut(&conn) {
+            client.last_command = Some(command);
+        }
+        self.running = Some(conn);
+        (command.run)(&mut Call { server: self, sentinel, cx, conn, command, args: words });
+        self.stats.commands += 1;
+        self.settle_new(cx);
+        self.running = None;
+    }
+
+    /// The checks: existence, arity, authentication, subscription. The error text otherwise.
+    fn admit(&self, conn: ConnId, words: &[Vec<u8>]) -> Result<&'static Command, Vec<u8>> {
+        let command = match self.names.find(words) {
+            Ok(command) => command,
+            Err(NotFound::Command) => return Err(unknown_command(words)),
+            Err(NotFound::Subcommand(container)) => {
+                return Err(unknown_subcommand(container, &words[1]));
+            }
+        };
+        if !command.takes(words.len()) {
+            let name = command.full_name;
+            let text = format!("ERR wrong number of arguments for '{name}' command");
+            return Err(text.into_bytes());
+        }
+        let Some(client) = self.clients.get(&conn) else { return Ok(command) };
+        if !client.authenticated && !command.flags.has(Flags::NO_AUTH) {
+            return Err(b"NOAUTH Authentication required.".to_vec());
+        }
+        if client.in_subscription() && !command.flags.has(Flags::IN_SUBSCRIPTION) {
+            let name = command.full_name;
+            let text = format!(
+                "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT \
+                 / RESET are allowed in this context"
+            );
+            return Err(text.into_bytes());
+        }
+        Ok(command)
+    }
+
+    fn pause_for(&self, command: &Command) -> Option<Hold> {
+        let pause = self.pause?;
+        (!pause.writes_only || command.flags.has(Flags::WRITES)).then_some(Hold::Pause)
+    }
+
+    /// A browser that was tricked into talking to us must not get its next line run.
+    fn refuse_http(&mut self, cx: &mut Cx, conn: ConnId) {
+        let is_due = |last| cx.now.since(last) >= HTTP_WARNING_MS;
+        if self.last_http_warning.is_none_or(is_due) {
+            self.last_http_warning = Some(cx.now);
+            let client = self.clients.get(&conn);
+            let from = client.map(|c| c.addresses(self.unixsocket()).0).unwrap_or_default();
+            let text = [
+                b"Possible SECURITY ATTACK: ",
+                &from[..],
+                b" speaks HTTP (POST or Host:), as in cross protocol scripting. Connection closed.",
+            ];
+            cx.log(LogLevel::Warning, text.concat());
+        }
+        self.close(cx, conn);
+    }
+}
+
+/// Stops looking at requests of a client.
+pub(super) fn hold(cx: &mut Cx, client: &mut Client, why: Hold) {
+    client.hold = Some(why);
+    cx.act(Action::Hold { conn: client.conn, hold: true });
+}
+
+/// Whether a command must wait until the votes asked for before it are on disk.
+fn votes_for(client: &Client, command: &Command) -> Option<Hold> {
+    let may_run = client.behind.is_empty()
+        || (command.flags.has(Flags::BEHIND_VOTE) && client.has_room_behind());
+    (!may_run).then_some(Hold::Votes)
+}
+
+fn is_http(word: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(b"post") || word.eq_ignore_ascii_case(b"host:")
+}
+
+fn unknown_command(words: &[Vec<u8>]) -> Vec<u8> {
+    let mut text = [b"ERR unknown command '", cut(&words[0], ECHO_MAX_BYTES)].concat();
+    text.extend_from_slice(b"', with args beginning with: ");
+    let start = text.len();
+    for word in &words[1..] {
+        let used = text.len() - start;
+        if used >= ECHO_MAX_BYTES {
+            break;
+        }
+        text.push(b'\'');
+        text.extend_from_slice(cut(word, ECHO_MAX_BYTES - used));
+        text.extend_from_slice(b"' ");
+    }
+    text
+}
+
+fn unknown_subcommand(container: &str, word: &[u8]) -> Vec<u8> {
+    let mut text = [b"ERR unknown subcommand '", cut(word, ECHO_MAX_BYTES), b"'. Try "].concat();
+    text.extend_from_slice(container.to_ascii_uppercase().as_bytes());
+    text.extend_from_slice(b" HELP.");
+    text
+}
+
+/// The front of a word, at most `max` bytes and up to its first NUL.
+fn cut(word: &[u8], max: usize) -> &[u8] {
+    let end = word.iter().position(|b| *b == 0).unwrap_or(word.len());
+    &word[..end.min(max)]
+}

@@ -1,0 +1,278 @@
+//! The server driven by hand: requests in, replies out, as transcripts.
+//!
+//! A transcript is text; each line is one of
+//! - `A> words`: client A (any letter; it connects when first named) sends an inline request;
+//! - `A< text`: what A has received since, with each CRLF as one blank; `A<` alone: nothing;
+//! - `A: closed` / `A: open` / `A: held` / `A: free`: how the connection stands;
+//! - `log text`: the log lines since the last such line hold this text;
+//! - `save ok`, `save failed`: the save that is due ends; `wait MS`: time passes;
+//! - `script yes|no`: the script that is being checked is executable or not;
+//! - `host NAME IP|-`: the lookup of NAME ends;
+//! - `.. text`: goes on with the line above, behind one blank.
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use super::Server;
+use super::facts::{Endpoint, ProcessFacts};
+use crate::config::settings::Settings;
+use crate::sentinel::action::{Action, Cx, Outbox};
+use crate::sentinel::instance::MasterId;
+use crate::sentinel::setup::GlobalConfig;
+use crate::sentinel::{Sentinel, Surroundings};
+use crate::util::ident::{CheckId, ConnId, LookupId};
+use crate::util::rng::Rng;
+use crate::util::time::{Mono, Wall};
+
+mod basics;
+mod clients;
+mod limits;
+mod pubsub;
+mod sentinel;
+mod waiting;
+
+/// Output buffers without sockets.
+#[derive(Default)]
+struct Buffers {
+    next: u64,
+    open: BTreeMap<ConnId, Vec<u8>>,
+}
+
+impl Outbox for Buffers {
+    fn buffer(&mut self, conn: ConnId) -> Option<&mut Vec<u8>> {
+        self.open.get_mut(&conn)
+    }
+
+    fn open(&mut self) -> ConnId {
+        self.next += 1;
+        self.open.insert(ConnId(self.next), Vec::new());
+        ConnId(self.next)
+    }
+
+    fn forget(&mut self, conn: ConnId) {
+        self.open.remove(&conn);
+    }
+}
+
+/// A server, a sentinel, and what the world around them would do.
+pub struct Rig {
+    pub server: Server,
+    pub sentinel: Sentinel,
+    pub now: Mono,
+    rng: Rng,
+    buffers: Buffers,
+    actions: Vec<Action>,
+    /// Everything that was logged since it was last looked at.
+    pub logged: String,
+    pub closed: BTreeSet<ConnId>,
+    pub held: BTreeSet<ConnId>,
+    checks: Vec<CheckId>,
+    lookups: Vec<(LookupId, Vec<u8>)>,
+    pub other: Vec<Action>,
+    named: BTreeMap<char, ConnId>,
+}
+
+impl Rig {
+    pub fn new() -> Rig {
+        Rig::with(Settings::default())
+    }
+
+    pub fn with(settings: Settings) -> Rig {
+        let facts = ProcessFacts { os: "Linux 6 x86_64".into(), pid: 7, ..Default::default() };
+        let now = Mono(1_000_000);
+        let mut sentinel =
+            Sentinel::new(GlobalConfig::default(), vec![b'a'; 40], Surroundings::default());
+        sentinel.tilt.last_tick = now;
+        Rig {
+            server: Server::new(settings, facts, now),
+            sentinel,
+            now,
+            rng: Rng::new(1),
+            buffers: Buffers::default(),
+            actions: Vec::new(),
+            logged: String::new(),
+            closed: BTreeSet::new(),
+            held: BTreeSet::new(),
+            checks: Vec::new(),
+            lookups: Vec::new(),
+            other: Vec::new(),
+            named: BTreeMap::new(),
+        }
+    }
+
+    /// Runs one entry of the server and does what it asks for.
+    pub fn enter<T>(&mut self, run: impl FnOnce(&mut Server, &mut Sentinel, &mut Cx) -> T) -> T {
+        let mut cx = Cx {
+            now: self.now,
+            wall: Wall { unix_ms: 1_700_000_000_000, utc_offset_s: 0 },
+            rng: &mut self.rng,
+            actions: &mut self.actions,
+            out: &mut self.buffers,
+        };
+        let result = run(&mut self.server, &mut self.sentinel, &mut cx);
+        self.server.settle(&mut cx);
+        for action in std::mem::take(&mut self.actions) {
+            match action {
+                Action::Log { text, .. } => {
+                    self.logged.push_str(&String::from_utf8_lossy(&text));
+                    self.logged.push('\n');
+                }
+                Action::Close { conn } | Action::CloseAfterFlush { conn } => {
+                    self.closed.insert(conn);
+                }
+                Action::Hold { conn, hold: true } => assert!(self.held.insert(conn)),
+                Action::Hold { conn, hold: false } => assert!(self.held.remove(&conn)),
+                Action::CheckScript { check, .. } => self.checks.push(check),
+                Action::Resolve { lookup, host } => self.lookups.push((lookup, host)),
+                other => self.other.push(other),
+            }
+        }
+        result
+    }
+
+    pub fn connect(&mut self) -> ConnId {
+        self.connect_from("127.0.0.1:5000")
+    }
+
+    pub fn connect_from(&mut self, peer: &str) -> ConnId {
+        let peer: SocketAddr = peer.parse().unwrap();
+        let local = "127.0.0.1:26379".parse().unwrap();
+        let conn = self.buffers.open();
+        let endpoint = Endpoint::Tcp { peer, local };
+        self.enter(|server, _, cx| server.accepted(cx, conn, endpoint, 9));
+        conn
+    }
+
+    /// The client that transcripts call `letter`.
+    pub fn client(&mut self, letter: char) -> ConnId {
+        if let Some(conn) = self.named.get(&letter) {
+            return *conn;
+        }
+        let conn = self.connect_from(&format!("127.0.0.1:{}", 5000 + letter as u16));
+        self.named.insert(letter, conn);
+        conn
+    }
+
+    pub fn send(&mut self, conn: ConnId, bytes: &[u8]) {
+        self.enter(|server, sentinel, cx| server.received(cx, sentinel, conn, bytes));
+    }
+
+    /// What a client has received since the last call; the server hears that it was sent.
+    pub fn take(&mut self, conn: ConnId) -> Vec<u8> {
+        let taken = self.buffers.open.get_mut(&conn).map(std::mem::take).unwrap_or_default();
+        if !taken.is_empty() {
+            self.server.sent_bytes(conn, taken.len());
+        }
+        taken
+    }
+
+    /// What `bytes` are answered with at once.
+    pub fn ask(&mut self, conn: ConnId, bytes: &[u8]) -> Vec<u8> {
+        self.send(conn, bytes);
+        self.take(conn)
+    }
+
+    /// A monitored master.
+    pub fn monitor(&mut self, name: &str, ip: &str, port: u16, quorum: u32) -> MasterId {
+        let made = self.enter(|_, sentinel, cx| {
+            sentinel.monitor_asked(cx, name.as_bytes(), ip.as_bytes(), port, quorum)
+        });
+        self.save(true);
+        self.other.clear();
+        made.unwrap().0
+    }
+
+    pub fn save(&mut self, ok: bool) {
+        let now = self.now;
+        let (generation, _) = self.sentinel.saves.take(now).expect("a save is due");
+        self.sentinel.saves.ended(now, ok, 1);
+        self.enter(|server, sentinel, cx| {
+            sentinel.votes_saved(cx, generation, ok);
+            server.saved(cx, sentinel, generation, ok);
+        });
+    }
+
+    pub fn wait(&mut self, ms: u64) {
+        self.now = self.now.after(ms);
+        self.enter(|server, sentinel, cx| server.tick(cx, sentinel));
+    }
+
+    fn script(&mut self, executable: bool) {
+        let check = self.checks.pop().expect("a script is being checked");
+        self.enter(|server, sentinel, cx| server.script_checked(cx, sentinel, check, executable));
+    }
+
+    fn host(&mut self, host: &str, ip: Option<IpAddr>) {
+        let at = self.lookups.iter().position(|(_, h)| h == host.as_bytes()).expect("a lookup");
+        let (lookup, _) = self.lookups.remove(at);
+        let ips: Vec<_> = ip.into_iter().collect();
+        self.enter(|server, sentinel, cx| {
+            let _ = sentinel.resolved(cx, lookup, &ips);
+            server.host_answered(cx, sentinel, host.as_bytes());
+        });
+    }
+
+    /// Plays a transcript.
+    pub fn play(&mut self, transcript: &str) {
+        let mut steps: Vec<String> = Vec::new();
+        for line in transcript.lines().map(str::trim).filter(|l| !l.is_empty()) {
+            match (line.strip_prefix(".."), steps.last_mut()) {
+                (Some(more), Some(last)) => last.push_str(more),
+                _ => steps.push(line.to_string()),
+            }
+        }
+        for step in steps {
+            self.step(&step);
+        }
+    }
+
+    fn step(&mut self, line: &str) {
+        let letter = line.chars().next().unwrap();
+        let (mark, rest) = line.split_at(2);
+        let rest = rest.trim();
+        match &mark[1..] {
+            ">" => {
+                let conn = self.client(letter);
+                self.send(conn, format!("{rest}\r\n").as_bytes());
+            }
+            "<" => {
+                let conn = self.client(letter);
+                let got = readable(&self.take(conn));
+                assert_eq!(got, rest, "in line: {line}");
+            }
+            ":" => {
+                let conn = self.client(letter);
+                let is = match rest {
+                    "closed" => self.closed.contains(&conn),
+                    "open" => !self.closed.contains(&conn),
+                    "held" => self.held.contains(&conn),
+                    "free" => !self.held.contains(&conn),
+                    _ => panic!("what is {line}?"),
+                };
+                assert!(is, "not true: {line}");
+            }
+            _ => self.happen(line),
+        }
+    }
+
+    fn happen(&mut self, line: &str) {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words.as_slice() {
+            ["log", ..] => {
+                let logged = std::mem::take(&mut self.logged);
+                assert!(logged.contains(&line[4..]), "{line} not in: {logged}");
+            }
+            ["save", how] => self.save(*how == "ok"),
+            ["wait", ms] => self.wait(ms.parse().unwrap()),
+            ["script", how] => self.script(*how == "yes"),
+            ["host", name, ip] => self.host(name, ip.parse().ok()),
+            _ => panic!("what is {line}?"),
+        }
+    }
+}
+
+/// A reply with each CRLF as one blank.
+pub fn readable(reply: &[u8]) -> String {
+    String::from_utf8_lossy(reply).replace("\r\n", " ").trim_end().to_string()
+}

@@ -1,0 +1,306 @@
+//! Replies that cannot be given at once: a save, a vote, a lookup or the check of a script must
+//! come first. Every wait survives its client and its master, and an answer that never comes.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+
+use super::Server;
+use super::call::text;
+use super::client::{Hold, Slot};
+use super::cmd_sentinel::{MonitorAsk, write_ask_reply};
+use super::dispatch::hold;
+use super::sentinel_set::SetJob;
+use crate::resp::write;
+use crate::sentinel::Sentinel;
+use crate::sentinel::action::{Action, Cx};
+use crate::sentinel::instance::MasterId;
+use crate::sentinel::vote::Ticket;
+use crate::util::ident::{CheckId, ConnId};
+use crate::util::time::Mono;
+
+/// A vote is answered after this time whether it is on disk or not (then with the old one).
+const VOTE_WAIT_MS: u64 = 500;
+/// A name that is not found by then counts as unknown.
+const LOOKUP_WAIT_MS: u64 = 5_000;
+/// A script that is not found by then counts as missing.
+const CHECK_WAIT_MS: u64 = 5_000;
+/// Most lookups, and most checks, that commands may wait for.
+const WAITS_MAX: usize = 1024;
+
+/// What follows a save, beside the reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AfterSave {
+    Nothing,
+    /// The master was added: tell so.
+    Monitored(MasterId),
+}
+
+#[derive(Debug)]
+struct SaveWait {
+    ticket: Ticket,
+    conn: ConnId,
+    then: AfterSave,
+}
+
+#[derive(Debug)]
+struct LookupWait {
+    ask: MonitorAsk,
+    deadline: Mono,
+}
+
+#[derive(Debug)]
+struct CheckWait {
+    job: SetJob,
+    deadline: Mono,
+}
+
+/// All waits.
+#[derive(Debug, Default)]
+pub struct Waits {
+    saves: Vec<SaveWait>,
+    lookups: Vec<LookupWait>,
+    checks: BTreeMap<CheckId, CheckWait>,
+    next_check: u64,
+    /// Clients with votes in their queue, and the deadline of the first.
+    voting: BTreeMap<ConnId, Mono>,
+    /// The last save that ended: generation, and whether it worked.
+    last_save: Option<(u64, bool)>,
+}
+
+impl Waits {
+    /// When a wait ends by itself.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        let votes = self.voting.values().copied();
+        let lookups = self.lookups.iter().map(|wait| wait.deadline);
+        votes.chain(lookups).chain(self.checks.values().map(|wait| wait.deadline)).min()
+    }
+
+    /// Drops waits of a client that only its reply depends on.
+    pub fn client_gone(&mut self, conn: ConnId) {
+        self.voting.remove(&conn);
+        self.saves.retain(|wait| wait.conn != conn || wait.then != AfterSave::Nothing);
+    }
+
+    /// How many clients wait for something.
+    pub fn len(&self) -> usize {
+        self.saves.len() + self.lookups.len() + self.checks.len() + self.voting.len()
+    }
+
+    fn is_saved(&self, ticket: Ticket) -> bool {
+        self.last_save.is_some_and(|(generation, _)| generation >= ticket.0)
+    }
+}
+
+impl Server {
+    /// A save has ended: everything that waited for it is answered.
+    pub fn saved(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, generation: u64, ok: bool) {
+        self.begin();
+        self.waits.last_save = Some((generation, ok));
+        let all = std::mem::take(&mut self.waits.saves);
+        let (ended, waiting) = all.into_iter().partition(|w: &SaveWait| w.ticket.0 <= generation);
+        self.waits.saves = waiting;
+        for wait in ended {
+            self.finish_save(cx, sentinel, wait, ok);
+        }
+        for conn in self.waits.voting.keys().copied().collect::<Vec<_>>() {
+            self.flush_votes(cx, sentinel, conn);
+        }
+        self.run_resumed(cx, sentinel);
+    }
+
+    /// A lookup has ended: commands that waited for that host go on.
+    pub fn host_answered(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, host: &[u8]) {
+        self.begin();
+        let all = std::mem::take(&mut self.waits.lookups);
+        let (ended, waiting) =
+            all.into_iter().partition(|w: &LookupWait| w.ask.host.eq_ignore_ascii_case(host));
+        self.waits.lookups = waiting;
+        for wait in ended {
+            self.run_monitor(cx, sentinel, wait.ask, Some(wait.deadline));
+        }
+        self.run_resumed(cx, sentinel);
+    }
+
+    /// The shell knows whether a path is an executable file.
+    pub fn script_checked(
+        &mut self,
+        cx: &mut Cx,
+        sentinel: &mut Sentinel,
+        check: CheckId,
+        executable: bool,
+    ) {
+        self.begin();
+        if let Some(wait) = self.waits.checks.remove(&check) {
+            self.run_set_checked(cx, sentinel, wait.job, executable);
+        }
+        self.run_resumed(cx, sentinel);
+    }
+
+    /// Ends the waits whose time is over.
+    pub(super) fn run_due_waits(&mut self, cx: &mut Cx, sentinel: &mut Sentinel) {
+        let voting = self.waits.voting.iter().filter(|(_, deadline)| **deadline <= cx.now);
+        for conn in voting.map(|(conn, _)| *conn).collect::<Vec<_>>() {
+            self.flush_votes(cx, sentinel, conn);
+        }
+        let all = std::mem::take(&mut self.waits.lookups);
+        let (ended, waiting) = all.into_iter().partition(|w: &LookupWait| w.deadline <= cx.now);
+        self.waits.lookups = waiting;
+        for wait in ended {
+            self.answer_error(cx, wait.ask.conn, super::cmd_sentinel::BAD_HOST);
+        }
+        let checks = self.waits.checks.iter().filter(|(_, wait)| wait.deadline <= cx.now);
+        for check in checks.map(|(check, _)| *check).collect::<Vec<_>>() {
+            if let Some(wait) = self.waits.checks.remove(&check) {
+                self.run_set_checked(cx, sentinel, wait.job, false);
+            }
+        }
+    }
+
+    /// Answers `+OK` when the save of `ticket` has ended.
+    pub(super) fn wait_for_save(
+        &mut self,
+        cx: &mut Cx,
+        sentinel: &mut Sentinel,
+        conn: ConnId,
+        ticket: Ticket,
+        then: AfterSave,
+    ) {
+        let wait = SaveWait { ticket, conn, then };
+        match self.waits.last_save {
+            Some((_, ok)) if self.waits.is_saved(ticket) => {
+                self.finish_save(cx, sentinel, wait, ok);
+            }
+            _ => {
+                self.waits.saves.push(wait);
+                self.hold_for_answer(cx, conn);
+            }
+        }
+    }
+
+    fn finish_save(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, wait: SaveWait, ok: bool) {
+        if ok {
+            self.answer(cx, wait.conn, |out| write::simple(out, b"OK"));
+        } else {
+            self.answer_error(cx, wait.conn, text::SAVE_FAILED);
+        }
+        if let AfterSave::Monitored(master) = wait.then {
+            if sentinel.masters.contains(master) {
+                sentinel.monitored(cx, master);
+                self.settle_new(cx);
+            }
+        }
+    }
+
+    /// Answers a vote when it is on disk; other replies of the client queue up behind it.
+    pub(super) fn wait_for_vote(
+        &mut self,
+        cx: &mut Cx,
+        conn: ConnId,
+        down: bool,
+        master: MasterId,
+        ticket: Ticket,
+    ) {
+        let Some(client) = self.clients.get_mut(&conn) else { return };
+        if !client.is_muted() {
+            let deadline = cx.now.after(VOTE_WAIT_MS);
+            client.behind.push_back(Slot::Vote { down, master, ticket, deadline });
+            self.waits.voting.entry(conn).or_insert(deadline);
+        }
+    }
+
+    /// Writes what is ready at the front of a client's queue.
+    fn flush_votes(&mut self, cx: &mut Cx, sentinel: &Sentinel, conn: ConnId) {
+        self.settle_new(cx);
+        let Some(client) = self.clients.get_mut(&conn) else { return };
+        let mut unheard = Vec::new();
+        let out = cx.out.buffer(conn).unwrap_or(&mut unheard);
+        let mut deadline = None;
+        while let Some(slot) = client.behind.front() {
+            match slot {
+                Slot::Vote { ticket, deadline: at, .. }
+                    if !self.waits.is_saved(*ticket) && *at > cx.now =>
+                {
+                    deadline = Some(*at);
+                    break;
+                }
+                Slot::Vote { down, master, .. } => {
+                    write_ask_reply(out, *down, &sentinel.vote_answer(*master));
+                }
+                Slot::Ready(bytes) => {
+                    out.extend_from_slice(bytes);
+                    client.behind_bytes -= bytes.len();
+                }
+            }
+            client.behind.pop_front();
+        }
+        match deadline {
+            Some(at) => {
+                self.waits.voting.insert(conn, at);
+            }
+            None => {
+                self.waits.voting.remove(&conn);
+                client.behind = Default::default();
+                if client.hold == Some(Hold::Votes) {
+                    self.resumed.insert(conn);
+                }
+            }
+        }
+        self.check_output(cx, conn);
+    }
+
+    /// Keeps a MONITOR until its host is looked up, until `deadline` if it waited before; false if
+    /// too many wait already.
+    pub(super) fn wait_for_lookup(
+        &mut self,
+        cx: &mut Cx,
+        ask: MonitorAsk,
+        deadline: Option<Mono>,
+    ) -> bool {
+        if self.waits.lookups.len() >= WAITS_MAX {
+            return false;
+        }
+        self.hold_for_answer(cx, ask.conn);
+        let deadline = deadline.unwrap_or(cx.now.after(LOOKUP_WAIT_MS));
+        self.waits.lookups.push(LookupWait { ask, deadline });
+        true
+    }
+
+    /// Asks whether the script a SET names is executable; false if too many are asked already.
+    pub(super) fn wait_for_check(&mut self, cx: &mut Cx, job: SetJob, path: Vec<u8>) -> bool {
+        if self.waits.checks.len() >= WAITS_MAX {
+            return false;
+        }
+        self.hold_for_answer(cx, job.conn);
+        self.waits.next_check += 1;
+        let check = CheckId(self.waits.next_check);
+        let deadline = cx.now.after(CHECK_WAIT_MS);
+        self.waits.checks.insert(check, CheckWait { job, deadline });
+        cx.act(Action::CheckScript { check, path });
+        true
+    }
+
+    fn hold_for_answer(&mut self, cx: &mut Cx, conn: ConnId) {
+        if let Some(client) = self.clients.get_mut(&conn) {
+            if client.hold.is_none() {
+                hold(cx, client, Hold::Answer);
+            }
+        }
+    }
+
+    /// Writes the reply of a command that may have waited, and lets its client go on.
+    pub(super) fn answer(&mut self, cx: &mut Cx, conn: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
+        self.settle_new(cx);
+        write(self.writer(cx.out, conn));
+        let Some(client) = self.clients.get(&conn) else { return };
+        if client.hold == Some(Hold::Answer) {
+            self.resumed.insert(conn);
+        }
+        self.check_output(cx, conn);
+    }
+
+    /// Like [`Server::answer`], with an error.
+    pub(super) fn answer_error(&mut self, cx: &mut Cx, conn: ConnId, text: &[u8]) {
+        self.stats.errors += 1;
+        self.answer(cx, conn, |out| write::error(out, text));
+    }
+}

@@ -1,0 +1,155 @@
+//! Outgoing connections, and the options of every TCP socket.
+#![forbid(unsafe_code)]
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd};
+
+use mio::net::TcpStream;
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::{
+    IpBindAddressNoPort, KeepAlive, TcpKeepCount, TcpKeepIdle, TcpKeepInterval, TcpNoDelay,
+};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket,
+};
+
+use crate::node::Closed;
+use crate::util::ident::ConnId;
+
+/// Connects that may be in progress at once; the others wait their turn.
+pub const IN_PROGRESS_MAX: usize = 512;
+/// Connects that may wait; links are far fewer, more is a mistake of the core.
+const WAITING_MAX: usize = 1 << 17;
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// How sockets are made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// `bind-source-addr`.
+    pub source: Option<IpAddr>,
+    /// 0: off.
+    pub keepalive_s: u32,
+}
+
+impl Options {
+    /// Sets the options that every TCP socket has, in both directions. A socket that refuses one
+    /// works without it.
+    pub fn apply(&self, socket: &impl AsFd) {
+        let _ = setsockopt(socket, TcpNoDelay, &true);
+        if self.keepalive_s == 0 {
+            return;
+        }
+        let interval_s = (self.keepalive_s / 3).max(1);
+        let _ = setsockopt(socket, KeepAlive, &true);
+        let _ = setsockopt(socket, TcpKeepIdle, &self.keepalive_s);
+        let _ = setsockopt(socket, TcpKeepInterval, &interval_s);
+        let _ = setsockopt(socket, TcpKeepCount, &KEEPALIVE_PROBES);
+    }
+
+    /// Begins to connect; gives the socket and our own address of it.
+    pub fn begin(&self, ip: IpAddr, port: u16) -> io::Result<(TcpStream, Option<IpAddr>)> {
+        let family = if ip.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        let fd = socket(family, SockType::Stream, flags, None)?;
+        self.apply(&fd);
+        // A source address of the other family cannot be meant for this connection.
+        if let Some(source) = self.source.filter(|s| s.is_ipv6() == ip.is_ipv6()) {
+            // The port is chosen at connect, so that 28000 ports are enough for all addresses.
+            let _ = setsockopt(&fd, IpBindAddressNoPort, &true);
+            bind(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(source, 0)))?;
+        }
+        match connect(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(ip, port))) {
+            Ok(()) | Err(Errno::EINPROGRESS) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let stream = std::net::TcpStream::from(fd);
+        let local = stream.local_addr().ok().map(|at| at.ip());
+        Ok((TcpStream::from_std(stream), local.filter(|ip| !ip.is_unspecified())))
+    }
+}
+
+/// What an error of a connect means.
+pub fn why(error: &io::Error) -> Closed {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Closed::Refused,
+        _ => Closed::Error,
+    }
+}
+
+/// Connects that wait until fewer are in progress, oldest first.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    order: VecDeque<ConnId>,
+    targets: HashMap<ConnId, (IpAddr, u16)>,
+}
+
+impl Waiting {
+    /// Adds one; false if there is no room.
+    pub fn push(&mut self, conn: ConnId, ip: IpAddr, port: u16) -> bool {
+        if self.targets.len() >= WAITING_MAX {
+            return false;
+        }
+        self.order.push_back(conn);
+        self.targets.insert(conn, (ip, port));
+        true
+    }
+
+    /// Takes the oldest.
+    pub fn pop(&mut self) -> Option<(ConnId, IpAddr, u16)> {
+        while let Some(conn) = self.order.pop_front() {
+            if let Some((ip, port)) = self.targets.remove(&conn) {
+                return Some((conn, ip, port));
+            }
+        }
+        None
+    }
+
+    /// Forgets one that was closed before its turn came.
+    pub fn cancel(&mut self, conn: ConnId) {
+        if self.targets.remove(&conn).is_some() && self.targets.is_empty() {
+            self.order.clear();
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::getsockopt;
+
+    #[test]
+    fn options_are_set_and_the_source_is_bound() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let source = Some("127.0.0.9".parse().unwrap());
+        let options = Options { source, keepalive_s: 300 };
+        let (stream, local) = options.begin("127.0.0.1".parse().unwrap(), port).unwrap();
+        assert_eq!(local, source);
+        let (_, peer) = listener.accept().unwrap();
+        assert_eq!(Some(peer.ip()), source);
+        assert!(getsockopt(&stream, TcpNoDelay).unwrap());
+        assert!(getsockopt(&stream, KeepAlive).unwrap());
+        assert_eq!(getsockopt(&stream, TcpKeepIdle).unwrap(), 300);
+        assert_eq!(getsockopt(&stream, TcpKeepInterval).unwrap(), 100);
+    }
+
+    #[test]
+    fn waiting_is_in_order_and_forgets_the_cancelled() {
+        let ip: IpAddr = "127.0.0.1".parse().unwrap();
+        let mut waiting = Waiting::default();
+        for n in 1..=3 {
+            assert!(waiting.push(ConnId(n), ip, n as u16));
+        }
+        waiting.cancel(ConnId(2));
+        assert_eq!(waiting.pop(), Some((ConnId(1), ip, 1)));
+        assert_eq!(waiting.pop(), Some((ConnId(3), ip, 3)));
+        assert!(waiting.is_empty());
+        assert_eq!(waiting.pop(), None);
+    }
+}

@@ -1,0 +1,515 @@
+//! The loop: one epoll, one thread, one turn after the other (architecture, contract 0).
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use nix::sys::signal::Signal;
+
+use super::clock::{self, ClockSource};
+use super::connect::{self, IN_PROGRESS_MAX, Options, Waiting};
+use super::disk::Disk;
+use super::dns::Resolver;
+use super::files;
+use super::listen::Listener;
+use super::logging::{self, Logs};
+use super::machine::Machine;
+use super::notify::Supervisor;
+use super::process;
+use super::signals::Signals;
+use super::sockets::{FIRST_SLOT, Stream, Table};
+use super::system;
+use crate::node::Closed;
+use crate::sentinel::action::Action;
+use crate::util::ident::{CheckId, ConnId, JobId};
+use crate::util::time::Mono;
+
+const SIGNALS: Token = Token(0);
+const WAKER: Token = Token(1);
+const FIRST_LISTENER: usize = 2;
+/// What one poll returns at most; more are fetched before any deadline is judged.
+const EVENTS_MAX: usize = 1024;
+/// The loop wakes up at least this often even if the core has no deadline.
+const SLEEP_MAX_MS: u64 = 60_000;
+/// How often INFO's CPU times are renewed, if the loop runs at all.
+const CPU_TIMES_EVERY_MS: u64 = 1000;
+/// How long a client that is to be closed may take no output.
+pub(super) const CLOSING_MAX_MS: u64 = 5000;
+/// What one read takes at most.
+const READ_BYTES: usize = 64 << 10;
+/// How long the end of the process waits for a save that is under way.
+const LAST_SAVE_MAX_MS: u64 = 1000;
+
+/// What the loop is made of.
+pub struct Parts<M> {
+    pub machine: M,
+    pub listeners: Vec<Listener>,
+    /// `None`: signals are not the loop's business (tests).
+    pub signals: Option<Signals>,
+    pub config_file: PathBuf,
+    pub options: Options,
+    pub supervisor: Supervisor,
+    pub logs: Logs,
+}
+
+/// How the loop ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct End {
+    pub code: i32,
+    /// Pid file and Unix socket are to be removed.
+    pub clean: bool,
+}
+
+/// What the core is told once it has nothing more to say to the input before.
+enum Answer {
+    ConnStarted(ConnId, Option<IpAddr>),
+    ConnFailed(ConnId, Closed),
+    ScriptChecked(CheckId, bool),
+    Spawned(JobId, Result<i32, String>),
+}
+
+/// The loop with all that it drives.
+pub struct EventLoop<M> {
+    pub(super) machine: M,
+    pub(super) poll: Poll,
+    clock: ClockSource,
+    /// The time of this turn.
+    pub(super) now: Mono,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) table: Table,
+    pub(super) options: Options,
+    pub(super) waiting: Waiting,
+    /// Sockets and listeners with more to take than one turn takes.
+    pub(super) ready: Vec<Token>,
+    /// When to accept again after descriptors ran out; `None`: accepting.
+    pub(super) accept_again: Option<Mono>,
+    pub(super) accept_complaint: Option<Mono>,
+    /// Connections to flush beside those that the core names.
+    pub(super) to_flush: Vec<ConnId>,
+    /// Their peer takes nothing more: the core hears of it in the next turn.
+    pub(super) broken: Vec<ConnId>,
+    /// Closed by the loop after their flush: the core hears of it in the next turn.
+    pub(super) gone: Vec<ConnId>,
+    /// To be closed when their output has left, with the time to look at them again.
+    closing: VecDeque<(ConnId, Mono)>,
+    answers: VecDeque<Answer>,
+    pub(super) buf: Vec<u8>,
+    pub(super) touched: Vec<ConnId>,
+    disk: Disk,
+    resolver: Resolver,
+    signals: Option<Signals>,
+    signalled: bool,
+    woken: bool,
+    shutdown_asked: bool,
+    cpu_due: Mono,
+    more_due: bool,
+    supervisor: Supervisor,
+    logs: Logs,
+    end: Option<End>,
+}
+
+impl<M: Machine> EventLoop<M> {
+    /// Makes the poll and registers what is there. Threads start when they are needed.
+    pub fn new(mut parts: Parts<M>) -> io::Result<EventLoop<M>> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        if let Some(signals) = &parts.signals {
+            let fd = signals.as_raw_fd();
+            poll.registry().register(&mut SourceFd(&fd), SIGNALS, Interest::READABLE)?;
+        }
+        if parts.listeners.len() > FIRST_SLOT - FIRST_LISTENER {
+            return Err(io::Error::other("too many addresses to listen on"));
+        }
+        for (index, listener) in parts.listeners.iter_mut().enumerate() {
+            poll.registry().register(listener, listener_token(index), Interest::READABLE)?;
+        }
+        Ok(EventLoop {
+            machine: parts.machine,
+            poll,
+            clock: ClockSource::default(),
+            now: Mono(0),
+            listeners: parts.listeners,
+            table: Table::default(),
+            options: parts.options,
+            waiting: Waiting::default(),
+            ready: Vec::new(),
+            accept_again: None,
+            accept_complaint: None,
+            to_flush: Vec::new(),
+            broken: Vec::new(),
+            gone: Vec::new(),
+            closing: VecDeque::new(),
+            answers: VecDeque::new(),
+            buf: vec![0; READ_BYTES],
+            touched: Vec::new(),
+            disk: Disk::new(parts.config_file, Arc::clone(&waker)),
+            resolver: Resolver::new(waker),
+            signals: parts.signals,
+            signalled: false,
+            woken: false,
+            shutdown_asked: false,
+            cpu_due: Mono(0),
+            more_due: false,
+            supervisor: parts.supervisor,
+            logs: parts.logs,
+            end: None,
+        })
+    }
+
+    /// Starts the machine; gives the end if it wants none of it.
+    pub fn start(&mut self) -> Option<End> {
+        self.begin_turn();
+        self.machine.start();
+        self.drain();
+        self.machine.end_turn();
+        self.drain();
+        self.flush();
+        self.end
+    }
+
+    /// Set once the process is to end.
+    pub(super) fn end(&self) -> Option<End> {
+        self.end
+    }
+
+    /// The supervisor hears that connections are accepted.
+    pub fn tell_ready(&self) {
+        self.supervisor.ready();
+    }
+
+    /// Runs turn after turn until the core ends the process.
+    pub fn run(&mut self) -> io::Result<End> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        let end = loop {
+            if let Some(end) = self.end {
+                break end;
+            }
+            self.turn(&mut events)?;
+        };
+        self.supervisor.stopping();
+        self.disk.finish(Duration::from_millis(LAST_SAVE_MAX_MS));
+        Ok(end)
+    }
+
+    /// One wakeup, in the order of the contract.
+    pub(super) fn turn(&mut self, events: &mut Events) -> io::Result<()> {
+        let timeout = self.sleep_time();
+        poll(&mut self.poll, events, timeout)?;
+        self.begin_turn();
+        self.take_events(events)?;
+        if self.machine.next_deadline() <= self.now {
+            // The process may have been stopped between the poll and the clock: what came before
+            // the time by which deadlines are judged has to be read before they are.
+            poll(&mut self.poll, events, Duration::ZERO)?;
+            self.take_events(events)?;
+        }
+        let steps = [
+            Self::serve_ready,
+            Self::tell_of_broken,
+            Self::take_signals,
+            Self::take_results,
+            Self::look_at_time,
+            Self::start_waiting_connects,
+            Self::run_due,
+            Self::end_turn,
+        ];
+        for step in steps {
+            if self.end.is_some() {
+                return Ok(());
+            }
+            step(self);
+        }
+        self.flush();
+        Ok(())
+    }
+
+    /// Until the next deadline of the core or of the loop itself; zero if there is work at hand.
+    fn sleep_time(&self) -> Duration {
+        let work = self.more_due
+            || !(self.ready.is_empty()
+                && self.to_flush.is_empty()
+                && self.broken.is_empty()
+                && self.gone.is_empty())
+            || (!self.waiting.is_empty() && self.table.connecting() < IN_PROGRESS_MAX);
+        if work {
+            return Duration::ZERO;
+        }
+        let mut due = self.machine.next_deadline();
+        let closing = self.closing.front().map(|(_, due)| *due);
+        let own = [closing, self.accept_again, self.supervisor.watchdog_due()];
+        for own_due in own.into_iter().flatten() {
+            due = due.min(own_due);
+        }
+        Duration::from_millis(due.since(clock::mono()).min(SLEEP_MAX_MS))
+    }
+
+    fn begin_turn(&mut self) {
+        let clock = self.clock.read();
+        self.now = clock.mono;
+        self.machine.begin_turn(clock);
+        self.drain();
+    }
+
+    /// Takes all events, those too that did not fit into one poll. Each round serves other sockets
+    /// than the one before, unless they got new data meanwhile; the bound is for that case.
+    fn take_events(&mut self, events: &mut Events) -> io::Result<()> {
+        for _ in 0..self.table.len() / events.capacity() + 2 {
+            for event in events.iter() {
+                self.take_event(event);
+                if self.end.is_some() {
+                    return Ok(());
+                }
+            }
+            if events.iter().count() < events.capacity() {
+                return Ok(());
+            }
+            poll(&mut self.poll, events, Duration::ZERO)?;
+        }
+        // What the last poll brought must not be lost: an edge is told only once.
+        for event in events.iter() {
+            self.take_event(event);
+        }
+        Ok(())
+    }
+
+    fn take_event(&mut self, event: &Event) {
+        match event.token() {
+            SIGNALS => self.signalled = true,
+            WAKER => self.woken = true,
+            Token(number) if number < FIRST_SLOT => self.serve_listener(number - FIRST_LISTENER),
+            token => self.socket_event(token, event),
+        }
+    }
+
+    fn serve_ready(&mut self) {
+        for token in std::mem::take(&mut self.ready) {
+            if token.0 < FIRST_SLOT {
+                self.serve_listener(token.0 - FIRST_LISTENER);
+            } else if let Some(socket) = self.table.get(token) {
+                socket.in_ready = false;
+                self.serve_readable(token, true);
+            }
+        }
+    }
+
+    fn take_signals(&mut self) {
+        if !std::mem::take(&mut self.signalled) {
+            return;
+        }
+        while let Some(signal) = self.signals.as_ref().and_then(Signals::next) {
+            match signal {
+                Signal::SIGINT if self.shutdown_asked => {
+                    logging::write_signal("You insist... exiting now.");
+                    self.end = Some(End { code: 1, clean: false });
+                    return;
+                }
+                Signal::SIGTERM | Signal::SIGINT => {
+                    let name = signal.as_str();
+                    logging::write_signal(&format!("Received {name} scheduling shutdown..."));
+                    self.shutdown_asked = true;
+                    self.machine.shutdown_asked();
+                    self.drain();
+                }
+                Signal::SIGHUP => self.logs.reopen(),
+                Signal::SIGCHLD => {
+                    while let Some(ended) = process::reap() {
+                        self.machine.child_exited(ended.pid, ended.exit_code, ended.signal);
+                        self.drain();
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What the threads brought.
+    fn take_results(&mut self) {
+        if !std::mem::take(&mut self.woken) {
+            return;
+        }
+        while let Some(saved) = self.disk.poll() {
+            self.machine.persisted(saved.generation, saved.result, saved.took_ms);
+            self.drain();
+        }
+        while let Some((lookup, ips)) = self.resolver.poll() {
+            self.machine.resolved(lookup, ips);
+            self.drain();
+        }
+    }
+
+    /// The loop's own deadlines.
+    pub(super) fn look_at_time(&mut self) {
+        while let Some((conn, due)) = self.closing.front().copied()
+            && due <= self.now
+        {
+            self.closing.pop_front();
+            let Some(token) = self.table.token(conn) else { continue };
+            let since = self.table.get(token).and_then(|socket| socket.closing_since);
+            let Some(due) = since.map(|since| since.after(CLOSING_MAX_MS)) else { continue };
+            if due <= self.now {
+                self.remove(conn);
+                self.machine.closed(conn, Closed::Error);
+                self.drain();
+            } else {
+                self.closing.push_back((conn, due));
+            }
+        }
+        if self.accept_again.is_some_and(|at| at <= self.now) {
+            self.accept_again = None;
+            for index in 0..self.listeners.len() {
+                self.serve_listener(index);
+            }
+        }
+        if self.now >= self.cpu_due {
+            self.cpu_due = self.now.after(CPU_TIMES_EVERY_MS);
+            self.machine.cpu_times(system::cpu_times());
+            self.drain();
+        }
+        self.supervisor.watchdog(self.now);
+    }
+
+    fn start_waiting_connects(&mut self) {
+        while self.table.connecting() < IN_PROGRESS_MAX
+            && let Some((conn, ip, port)) = self.waiting.pop()
+        {
+            self.begin_connect(conn, ip, port);
+            self.drain();
+        }
+    }
+
+    fn run_due(&mut self) {
+        self.more_due = self.machine.run_due();
+        self.drain();
+    }
+
+    fn end_turn(&mut self) {
+        self.machine.end_turn();
+        self.drain();
+    }
+
+    /// Carries out what the core asks for, in order; then gives it the answers, one by one.
+    pub(super) fn drain(&mut self) {
+        loop {
+            while let Some(action) = self.machine.poll_action() {
+                self.perform(action);
+                if self.end.is_some() {
+                    return;
+                }
+            }
+            match self.answers.pop_front() {
+                None => return,
+                Some(Answer::ConnStarted(conn, local)) => self.machine.conn_started(conn, local),
+                Some(Answer::ConnFailed(conn, why)) => self.machine.conn_failed(conn, why),
+                Some(Answer::ScriptChecked(check, yes)) => self.machine.script_checked(check, yes),
+                Some(Answer::Spawned(job, pid)) => self.machine.spawned(job, pid),
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Connect { conn, ip, port } => self.connect(conn, ip, port),
+            Action::Close { conn } => {
+                self.remove(conn);
+                self.answers.retain(|answer| match answer {
+                    Answer::ConnStarted(id, _) | Answer::ConnFailed(id, _) => *id != conn,
+                    _ => true,
+                });
+            }
+            Action::CloseAfterFlush { conn } => self.close_after_flush(conn),
+            Action::Hold { conn, hold } => self.hold(conn, hold),
+            Action::Persist { generation } => {
+                if let Some(job) = self.machine.take_save(generation) {
+                    self.disk.submit(job);
+                }
+            }
+            Action::Resolve { lookup, host } => self.resolver.submit(lookup, host),
+            Action::CheckScript { check, path } => {
+                let executable = files::is_executable(files::path(&path));
+                self.answers.push_back(Answer::ScriptChecked(check, executable));
+            }
+            Action::Spawn { job, argv } => {
+                self.answers.push_back(Answer::Spawned(job, process::spawn(&argv)));
+            }
+            Action::Kill { pid } => process::kill_now(pid),
+            Action::Log { level, text } => logging::write(level, &text),
+            Action::Publish { .. } => {}
+            Action::SetLogLevel { level } => logging::set_level(Some(level)),
+            Action::Exit { code, clean } => self.end = Some(End { code, clean }),
+        }
+    }
+
+    fn connect(&mut self, conn: ConnId, ip: IpAddr, port: u16) {
+        if self.table.connecting() < IN_PROGRESS_MAX && self.waiting.is_empty() {
+            self.begin_connect(conn, ip, port);
+        } else if !self.waiting.push(conn, ip, port) {
+            self.answers.push_back(Answer::ConnFailed(conn, Closed::Error));
+        }
+    }
+
+    fn begin_connect(&mut self, conn: ConnId, ip: IpAddr, port: u16) {
+        let registry = self.poll.registry();
+        let begun = self.options.begin(ip, port).and_then(|(stream, local)| {
+            self.table.insert(registry, conn, Stream::Tcp(stream), true)?;
+            Ok(local)
+        });
+        self.answers.push_back(match begun {
+            Ok(local) => Answer::ConnStarted(conn, local),
+            Err(e) => Answer::ConnFailed(conn, connect::why(&e)),
+        });
+    }
+
+    fn close_after_flush(&mut self, conn: ConnId) {
+        self.waiting.cancel(conn);
+        let now = self.now;
+        let token = self.table.token(conn);
+        if let Some(socket) = token.and_then(|token| self.table.get(token))
+            && socket.closing_since.is_none()
+        {
+            socket.closing_since = Some(now);
+            self.closing.push_back((conn, now.after(CLOSING_MAX_MS)));
+            self.to_flush.push(conn);
+        }
+    }
+
+    fn hold(&mut self, conn: ConnId, hold: bool) {
+        let Some(token) = self.table.token(conn) else { return };
+        let Some(socket) = self.table.get(token) else { return };
+        socket.held = hold;
+        if !hold && std::mem::take(&mut socket.unread) {
+            self.read_later(token);
+        }
+    }
+
+    /// Closes a socket, or forgets a connect that waits. Its descriptor may be what accepting
+    /// waits for.
+    pub(super) fn remove(&mut self, conn: ConnId) {
+        self.waiting.cancel(conn);
+        if self.table.remove(conn).is_some() && self.accept_again.is_some() {
+            self.accept_again = Some(self.now);
+        }
+    }
+}
+
+pub(super) fn listener_token(index: usize) -> Token {
+    Token(FIRST_LISTENER + index)
+}
+
+/// Polls; being interrupted is like no event.
+fn poll(poll: &mut Poll, events: &mut Events, timeout: Duration) -> io::Result<()> {
+    match poll.poll(events, Some(timeout)) {
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => {
+            events.clear();
+            Ok(())
+        }
+        result => result,
+    }
+}

@@ -1,0 +1,268 @@
+//! Log lines: `<pid>:X <stamp> <sign> <text>` to a file or standard output, the bare text to
+//! syslog (spec/config.md, Log).
+//!
+//! The levels warning, notice, verbose and debug are warn, info, debug and trace of the `log`
+//! crate. The filter is the configuration's alone: the environment is never asked.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+use super::clock::ClockSource;
+use super::files;
+use super::log_line::Style;
+use super::syslog::Syslog;
+use super::system::reason;
+use crate::config::settings::{LogFormat, Settings};
+use crate::sentinel::action::LogLevel;
+use crate::util::time::Wall;
+
+/// Target of records that carry bytes, one character per byte (the log crate knows text only).
+const BYTES: &str = "bytes";
+/// Target of the lines that tell of a signal; they have a shape of their own.
+const SIGNAL: &str = "signal";
+
+/// Where lines go now; shared by the logger and whoever reopens the file.
+#[derive(Debug, Default)]
+struct Output {
+    /// `None`: standard output.
+    file: Option<LogFile>,
+    syslog: Option<Syslog>,
+    style: Style,
+}
+
+/// A log file that is created again when it was moved away.
+#[derive(Debug)]
+struct LogFile {
+    path: PathBuf,
+    open: Option<(File, u64, u64)>,
+}
+
+/// The handle by which the outputs are set and reopened.
+#[derive(Clone, Debug)]
+pub struct Logs(Arc<Mutex<Output>>);
+
+/// The logger of the process: env_logger for the lines, and syslog beside it.
+struct Loggers {
+    lines: env_logger::Logger,
+    output: Logs,
+}
+
+/// The writer behind env_logger.
+struct Sink(Logs);
+
+impl LogFile {
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.moved_away() {
+            self.reopen()?;
+        }
+        match &mut self.open {
+            Some((file, _, _)) => file.write_all(line),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the path no longer names the file that is open.
+    fn moved_away(&self) -> bool {
+        let Some((_, dev, ino)) = &self.open else { return true };
+        !std::fs::metadata(&self.path).is_ok_and(|m| m.dev() == *dev && m.ino() == *ino)
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        let file = OpenOptions::new().append(true).create(true).open(&self.path)?;
+        let meta = file.metadata()?;
+        self.open = Some((file, meta.dev(), meta.ino()));
+        Ok(())
+    }
+}
+
+impl Logs {
+    fn lock(&self) -> MutexGuard<'_, Output> {
+        // A panic while a line was written leaves nothing half-done that matters to the next one.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets file, syslog and level as configured. Errors: the log file cannot be opened.
+    pub fn configure(&self, settings: &Settings) -> Result<(), String> {
+        let file = match settings.logfile.as_slice() {
+            b"" => None,
+            name => {
+                let mut file = LogFile { path: files::path(name).to_path_buf(), open: None };
+                file.reopen().map_err(|e| reason(&e))?;
+                Some(file)
+            }
+        };
+        let syslog = settings
+            .syslog_enabled
+            .then(|| Syslog::new(&settings.syslog_ident, &settings.syslog_facility));
+        let style = Style { format: settings.log_format, timestamp: settings.log_timestamp };
+        *self.lock() = Output { file, syslog, style };
+        set_level(settings.loglevel);
+        Ok(())
+    }
+
+    /// Opens the log file anew (SIGHUP).
+    pub fn reopen(&self) {
+        if let Some(file) = &mut self.lock().file {
+            // The old file stays in use if the path cannot be opened.
+            let _ = file.reopen();
+        }
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut output = self.0.lock();
+        match &mut output.file {
+            Some(file) => file.write(line)?,
+            None => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(line)?;
+                stdout.flush()?;
+            }
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log for Loggers {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        self.lines.log(record);
+        if record.target() != SIGNAL
+            && let Some(syslog) = &mut self.output.lock().syslog
+        {
+            syslog.send(record.level(), &text_of(record));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Bytes as characters, one for each, so that they pass through the log crate unharmed.
+struct AsChars<'a>(&'a [u8]);
+
+impl fmt::Display for AsChars<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| fmt::Write::write_char(f, char::from(*byte)))
+    }
+}
+
+/// The bytes of a record.
+fn text_of(record: &Record<'_>) -> Vec<u8> {
+    let text = record.args().to_string();
+    match record.target() {
+        // All characters came from bytes, so none is lost by the cast.
+        BYTES => text.chars().map(|c| c as u32 as u8).collect(),
+        _ => text.into_bytes(),
+    }
+}
+
+/// One line as it is written, with its end. A line that tells of a signal has a shape of its own
+/// among lines of the legacy format.
+fn line_of(record: &Record<'_>, style: Style, wall: Wall) -> Vec<u8> {
+    let (pid, text) = (std::process::id(), text_of(record));
+    if record.target() != SIGNAL || style.format != LogFormat::Legacy {
+        return style.line(pid, wall, record.level(), &text);
+    }
+    let mut line = format!("{pid}:signal-handler ({}) ", wall.unix_ms / 1000).into_bytes();
+    line.extend_from_slice(&text);
+    line.push(b'\n');
+    line
+}
+
+/// Installs the logger of the process, on standard output at notice until it is configured.
+/// A second call (tests) leaves the first logger in place.
+pub fn install() -> Logs {
+    let logs = Logs(Arc::default());
+    let clock = Mutex::new(ClockSource::default());
+    let styles = logs.clone();
+    let lines = env_logger::Builder::new()
+        .filter_level(LevelFilter::Trace)
+        .target(env_logger::Target::Pipe(Box::new(Sink(logs.clone()))))
+        .format(move |out, record| {
+            let wall = clock.lock().unwrap_or_else(PoisonError::into_inner).wall();
+            let style = styles.lock().style;
+            out.write_all(&line_of(record, style, wall))
+        })
+        .build();
+    let _ = log::set_boxed_logger(Box::new(Loggers { lines, output: logs.clone() }));
+    set_level(Some(LogLevel::Notice));
+    logs
+}
+
+/// Lets lines of `level` and above through; `None`: nothing at all.
+pub fn set_level(level: Option<LogLevel>) {
+    log::set_max_level(level.map_or(LevelFilter::Off, |l| level_of(l).to_level_filter()));
+}
+
+fn level_of(level: LogLevel) -> Level {
+    match level {
+        LogLevel::Debug => Level::Trace,
+        LogLevel::Verbose => Level::Debug,
+        LogLevel::Notice => Level::Info,
+        LogLevel::Warning => Level::Warn,
+    }
+}
+
+/// Writes a line of bytes.
+pub fn write(level: LogLevel, text: &[u8]) {
+    log::log!(target: BYTES, level_of(level), "{}", AsChars(text));
+}
+
+/// Writes a line that tells of a signal: `<pid>:signal-handler (<unix seconds>) <text>`.
+pub fn write_signal(text: &str) {
+    log::warn!(target: SIGNAL, "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record_line(target: &str, args: fmt::Arguments<'_>) -> Vec<u8> {
+        let record = Record::builder().target(target).level(Level::Info).args(args).build();
+        line_of(&record, Style::default(), Wall::default())
+    }
+
+    #[test]
+    fn lines_of_signals_have_their_own_shape() {
+        let pid = std::process::id();
+        let line = record_line(SIGNAL, format_args!("Received"));
+        assert_eq!(line, format!("{pid}:signal-handler (0) Received\n").as_bytes());
+        let line = record_line("other", format_args!("hello"));
+        assert_eq!(line, format!("{pid}:X 01 Jan 1970 00:00:00.000 * hello\n").as_bytes());
+    }
+
+    #[test]
+    fn bytes_survive() {
+        let all: Vec<u8> = (0..=255).collect();
+        let line = record_line(BYTES, format_args!("{}", AsChars(&all)));
+        assert!(line.ends_with(&[&all[..], b"\n"].concat()));
+    }
+
+    #[test]
+    fn a_moved_log_file_is_created_again() {
+        let dir = crate::shell::testing::TempDir::new("log");
+        let path = dir.path().join("x.log");
+        let mut file = LogFile { path: path.clone(), open: None };
+        file.write(b"one\n").unwrap();
+        std::fs::rename(&path, dir.path().join("x.log.1")).unwrap();
+        file.write(b"two\n").unwrap();
+        file.write(b"three\n").unwrap();
+        assert_eq!(std::fs::read(dir.path().join("x.log.1")).unwrap(), b"one\n");
+        assert_eq!(std::fs::read(&path).unwrap(), b"two\nthree\n");
+    }
+}

@@ -1,0 +1,104 @@
+//! Small facts and services of the operating system that the rest of the shell asks for.
+
+use std::io;
+
+use nix::errno::Errno;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
+
+use crate::node::CpuTimes;
+
+/// The system's text for an error, without the number that std adds to it.
+pub fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => Errno::from_raw(number).desc().to_string(),
+        None => {
+            let text = error.to_string();
+            let prefix = "failed to lookup address information: ";
+            text.strip_prefix(prefix).map(str::to_string).unwrap_or(text)
+        }
+    }
+}
+
+/// Fills `into` with randomness of the operating system, fit for secrets.
+pub fn random_bytes(into: &mut [u8]) -> io::Result<()> {
+    let mut filled = 0;
+    while filled < into.len() {
+        let rest = &mut into[filled..];
+        // SAFETY: the pointer and the length describe `rest`, which the kernel fills. nix has no
+        // call for it, and /dev/urandom may be missing in a chroot.
+        let n = unsafe { libc::getrandom(rest.as_mut_ptr().cast(), rest.len(), 0) };
+        match usize::try_from(n) {
+            Ok(n) => filled += n,
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lower-case hex digits.
+pub fn hex(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|b| [DIGITS[usize::from(b >> 4)], DIGITS[usize::from(b & 15)]]).collect()
+}
+
+/// `sysname release machine`, as INFO shows it.
+pub fn os_name() -> String {
+    match nix::sys::utsname::uname() {
+        Ok(uts) => [uts.sysname(), uts.release(), uts.machine()]
+            .map(|part| part.to_string_lossy().into_owned())
+            .join(" "),
+        Err(_) => "Linux".to_string(),
+    }
+}
+
+/// CPU time used so far by this process and its children that were waited for.
+pub fn cpu_times() -> CpuTimes {
+    let us = |time: TimeVal| (time.tv_sec() as u64) * 1_000_000 + time.tv_usec() as u64;
+    let of = |who| getrusage(who).map_or((0, 0), |u| (us(u.system_time()), us(u.user_time())));
+    let (sys_us, user_us) = of(UsageWho::RUSAGE_SELF);
+    let (sys_children_us, user_children_us) = of(UsageWho::RUSAGE_CHILDREN);
+    CpuTimes { sys_us, user_us, sys_children_us, user_children_us }
+}
+
+/// Lets all threads share one heap arena: the disk and DNS threads allocate little and seldom, and
+/// an arena of their own for each would cost more memory than all the rest of an idle process.
+pub fn use_one_heap_arena() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: `mallopt` sets a number inside the allocator; it is called before any thread starts.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_bytes_differ() {
+        let (mut a, mut b) = ([0; 32], [0; 32]);
+        random_bytes(&mut a).unwrap();
+        random_bytes(&mut b).unwrap();
+        assert_ne!(a, b);
+        assert_eq!(hex(&[0, 0x1f, 0xff]), b"001fff");
+    }
+
+    #[test]
+    fn reasons_carry_no_number() {
+        let error = std::fs::read("/no/such/file").unwrap_err();
+        assert_eq!(reason(&error), "No such file or directory");
+    }
+
+    #[test]
+    fn facts() {
+        assert!(os_name().starts_with("Linux "));
+        let times = cpu_times();
+        assert!(times.user_us + times.sys_us > 0);
+    }
+}

@@ -1,0 +1,234 @@
+//! Bytes in and out of the loop's sockets: accepting, reading, writing, each bounded per turn.
+#![forbid(unsafe_code)]
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
+
+use mio::Token;
+use mio::event::Event;
+
+use super::connect;
+use super::event_loop::{EventLoop, listener_token};
+use super::listen::Listener;
+use super::logging;
+use super::machine::Machine;
+use super::sockets::Stream;
+use super::system::reason;
+use crate::node::{Closed, Endpoint};
+use crate::sentinel::action::LogLevel;
+use crate::util::ident::ConnId;
+
+/// Reads of one connection in one turn, each of up to 64 KiB.
+const READS_PER_TURN: usize = 4;
+/// Bytes written to one connection in one turn.
+const WRITE_BYTES_PER_TURN: usize = 1 << 20;
+/// Clients taken from one listener in one turn.
+const ACCEPTS_PER_TURN: usize = 256;
+/// When to try again after descriptors ran out, unless one is closed before.
+const ACCEPT_PAUSE_MS: u64 = 100;
+const ACCEPT_COMPLAINT_EVERY_MS: u64 = 1000;
+
+impl<M: Machine> EventLoop<M> {
+    /// Takes clients until none waits, or until the turn's share is taken.
+    pub(super) fn serve_listener(&mut self, index: usize) {
+        if self.accept_again.is_some() {
+            return;
+        }
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(listener) = self.listeners.get(index) else { return };
+            match accept(listener) {
+                Ok((stream, endpoint)) => self.welcome(stream, endpoint),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        ErrorKind::Interrupted | ErrorKind::ConnectionAborted
+                    ) => {}
+                Err(e) => return self.pause_accepting(&e),
+            }
+        }
+        let token = listener_token(index);
+        if !self.ready.contains(&token) {
+            self.ready.push(token);
+        }
+    }
+
+    /// Out of descriptors or memory: the clients wait in the backlog, and as the poll tells of
+    /// them only once, time or a closed connection brings us back to them.
+    pub(super) fn pause_accepting(&mut self, error: &io::Error) {
+        self.accept_again = Some(self.now.after(ACCEPT_PAUSE_MS));
+        let said = self.accept_complaint;
+        if said.is_none_or(|at| self.now.since(at) >= ACCEPT_COMPLAINT_EVERY_MS) {
+            self.accept_complaint = Some(self.now);
+            let text = format!("Accepting client connection: accept: {}", reason(error));
+            logging::write(LogLevel::Warning, text.as_bytes());
+        }
+    }
+
+    fn welcome(&mut self, stream: Stream, endpoint: Endpoint) {
+        let fd = match &stream {
+            Stream::Tcp(tcp) => {
+                self.options.apply(tcp);
+                tcp.as_raw_fd()
+            }
+            Stream::Unix(unix) => unix.as_raw_fd(),
+        };
+        let conn = self.machine.accepted(endpoint, fd);
+        if self.table.insert(self.poll.registry(), conn, stream, false).is_err() {
+            self.drain();
+            self.machine.closed(conn, Closed::Error);
+        }
+        self.drain();
+    }
+
+    /// An event of a connection; one for a connection that is gone means nothing.
+    pub(super) fn socket_event(&mut self, token: Token, event: &Event) {
+        let Some(socket) = self.table.get(token) else { return };
+        let conn = socket.conn;
+        let hung_up = event.is_read_closed() || event.is_write_closed() || event.is_error();
+        if socket.connecting {
+            if !event.is_writable() && !hung_up {
+                return;
+            }
+            if let Err(e) | Ok(Some(e)) = socket.stream.take_error() {
+                return self.lose(conn, connect::why(&e));
+            }
+            self.table.established(token);
+            self.to_flush.push(conn);
+        } else if event.is_writable() {
+            self.to_flush.push(conn);
+        }
+        if event.is_readable() || hung_up {
+            self.serve_readable(token, hung_up);
+        }
+    }
+
+    /// Reads until nothing is left, or until the turn's share is read. A read that does not fill
+    /// the buffer has emptied the socket, but only a further one shows that the peer `hung_up`.
+    pub(super) fn serve_readable(&mut self, token: Token, hung_up: bool) {
+        for _ in 0..READS_PER_TURN {
+            let Some(socket) = self.table.get(token) else { return };
+            let conn = socket.conn;
+            if socket.closing_since.is_some() {
+                self.to_flush.push(conn);
+                return;
+            }
+            if socket.held || socket.connecting {
+                socket.unread = true;
+                return;
+            }
+            match socket.stream.read(&mut self.buf) {
+                Ok(0) => return self.lose(conn, Closed::Eof),
+                Ok(n) => {
+                    self.machine.received(conn, &self.buf[..n]);
+                    self.drain();
+                    if n < self.buf.len() && !hung_up {
+                        return;
+                    }
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return self.lose(conn, Closed::Error),
+            }
+            if self.end().is_some() {
+                return;
+            }
+        }
+        self.read_later(token);
+    }
+
+    /// Puts a connection on the list of those that are read in the next turn.
+    pub(super) fn read_later(&mut self, token: Token) {
+        if let Some(socket) = self.table.get(token)
+            && !std::mem::replace(&mut socket.in_ready, true)
+        {
+            self.ready.push(token);
+        }
+    }
+
+    /// A connection is gone: closes the socket and tells the core.
+    fn lose(&mut self, conn: ConnId, why: Closed) {
+        self.remove(conn);
+        self.machine.closed(conn, why);
+        self.drain();
+    }
+
+    /// Tells of the connections whose flush failed or closed them in the turn before. What the
+    /// peer sent before it went is read first.
+    pub(super) fn tell_of_broken(&mut self) {
+        for conn in std::mem::take(&mut self.broken) {
+            if let Some(token) = self.table.token(conn) {
+                self.serve_readable(token, true);
+            }
+            if self.table.token(conn).is_some() {
+                self.lose(conn, Closed::Error);
+            }
+        }
+        for conn in std::mem::take(&mut self.gone) {
+            self.machine.closed(conn, Closed::Eof);
+            self.drain();
+        }
+    }
+
+    /// Writes what there is to write, once for each connection that was touched.
+    pub(super) fn flush(&mut self) {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.append(&mut self.to_flush);
+        self.machine.take_touched(&mut touched);
+        for conn in touched.drain(..) {
+            self.flush_one(conn);
+        }
+        self.touched = touched;
+    }
+
+    fn flush_one(&mut self, conn: ConnId) {
+        let Some(token) = self.table.token(conn) else { return };
+        let Some(socket) = self.table.get(token).filter(|s| !s.connecting) else { return };
+        let mut budget = WRITE_BYTES_PER_TURN;
+        loop {
+            let Some(output) = self.machine.output(conn).filter(|o| !o.is_empty()) else {
+                if socket.closing_since.is_some() {
+                    self.remove(conn);
+                    self.gone.push(conn);
+                }
+                return;
+            };
+            if budget == 0 {
+                return self.to_flush.push(conn);
+            }
+            let part = output.len().min(budget);
+            match socket.stream.write(&output[..part]) {
+                Ok(n) if n > 0 => {
+                    budget -= n;
+                    self.machine.sent(conn, n);
+                    if let Some(since) = &mut socket.closing_since {
+                        *since = self.now;
+                    }
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    if socket.want_write(self.poll.registry(), token).is_err() {
+                        self.broken.push(conn);
+                    }
+                    return;
+                }
+                _ => return self.broken.push(conn),
+            }
+        }
+    }
+}
+
+fn accept(listener: &Listener) -> io::Result<(Stream, Endpoint)> {
+    match listener {
+        Listener::Tcp(listener) => {
+            let (stream, peer) = listener.accept()?;
+            // A client that is gone already has no address; its first read tells of its end.
+            let local = stream.local_addr().unwrap_or(peer);
+            Ok((Stream::Tcp(stream), Endpoint::Tcp { peer, local }))
+        }
+        Listener::Unix(listener) => {
+            let (stream, _) = listener.accept()?;
+            Ok((Stream::Unix(stream), Endpoint::Unix))
+        }
+    }
+}

@@ -1,0 +1,550 @@
+//! A sentinel's host: the node, its file and disk, its sockets, and its turns in the order of the
+//! contract.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use sentineld::config::load::{Files, load};
+use sentineld::config::rewrite::rewrite;
+use sentineld::node::{Closed, Endpoint, Node, ProcessFacts, SaveJob, Setup};
+use sentineld::sentinel::action::Action;
+use sentineld::util::ident::ConnId;
+use sentineld::util::rng::Rng;
+use sentineld::util::time::{Clock, Mono, Wall};
+
+use crate::checks::FileView;
+use crate::net::{ConnKey, HostId, Net, Segment, Side, Us, WINDOW_BYTES};
+use crate::wire::{Stream, Value, show, show_words};
+use crate::world::{Ev, MS, World};
+
+const SENTINEL_PORT: u16 = 26379;
+/// Unsent output of one connection: a link's limit and what a single turn may add.
+const MAX_OUTPUT_BYTES: usize = 320 * 1024;
+/// More turns than this within one ms mean a deadline that never goes away.
+const MAX_TURNS_PER_MS: u32 = 2_000;
+/// The wall clock at the beginning.
+const EPOCH_UNIX_MS: u64 = 1_790_000_000_000;
+
+/// Something beside the sockets that waits for a turn.
+#[derive(Debug)]
+pub enum Input {
+    Saved { generation: u64, result: Result<(), String>, took_ms: u64 },
+    ChildEnds(i32),
+    Accept(ConnKey),
+}
+
+/// A save on its way.
+#[derive(Debug)]
+pub struct Disk {
+    pub generation: u64,
+    pub began: Us,
+    pub fails: bool,
+    job: SaveJob,
+}
+
+pub struct SentinelHost {
+    pub host: HostId,
+    pub node: Option<Node>,
+    /// Which life of the process this is.
+    pub life: u64,
+    pub paused: bool,
+    pub file: Vec<u8>,
+    pub view: FileView,
+    pub disk: Option<Disk>,
+    pub inputs: Vec<Input>,
+    pub wake_at: Option<Us>,
+    /// Connections with something to read.
+    ready: BTreeSet<ConnKey>,
+    /// Connections with output that did not fit.
+    pub blocked: BTreeSet<ConnKey>,
+    keys: BTreeMap<ConnId, ConnKey>,
+    /// What it wrote, as the checkers read it, and how much of the unsent output they have seen.
+    taps: BTreeMap<ConnKey, (Stream, usize)>,
+    /// What it read from data nodes.
+    reads: BTreeMap<ConnKey, Stream>,
+    /// The clock of the machine at the beginning.
+    boot_ms: u64,
+    next_pid: i32,
+    turns: (u64, u32),
+    /// It dies in this turn.
+    doomed: bool,
+}
+
+/// A file system with nothing in it.
+struct NoFiles;
+
+impl Files for NoFiles {
+    fn read(&mut self, _path: &[u8]) -> Result<Vec<u8>, String> {
+        Err("No such file or directory".to_owned())
+    }
+
+    fn glob(&mut self, _pattern: &[u8]) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
+    fn chdir(&mut self, _dir: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn is_executable(&mut self, _path: &[u8]) -> bool {
+        true
+    }
+
+    fn can_append(&mut self, _path: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl SentinelHost {
+    pub fn new(host: HostId, file: Vec<u8>, rng: &mut Rng) -> SentinelHost {
+        SentinelHost {
+            host,
+            node: None,
+            life: 0,
+            paused: false,
+            view: FileView::parse(&file),
+            file,
+            disk: None,
+            inputs: Vec::new(),
+            wake_at: None,
+            ready: BTreeSet::new(),
+            blocked: BTreeSet::new(),
+            keys: BTreeMap::new(),
+            taps: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            boot_ms: rng.below(100_000),
+            next_pid: 100,
+            turns: (0, 0),
+            doomed: false,
+        }
+    }
+
+    fn clock(&self, now: Us) -> Clock {
+        let ms = now / MS;
+        let wall = Wall { unix_ms: EPOCH_UNIX_MS + ms, utc_offset_s: 0 };
+        Clock { mono: Mono(self.boot_ms + ms), wall }
+    }
+
+    /// Whether the process can do anything now.
+    pub fn runs(&self) -> bool {
+        self.node.is_some() && !self.paused
+    }
+
+    /// The write that was under way is in the file.
+    fn write(&mut self) {
+        let disk = self.disk.take().expect("a save is under way");
+        self.file = rewrite(&self.file, &disk.job.state);
+        self.view = FileView::parse(&self.file);
+    }
+
+    /// The write ends as it was drawn.
+    pub fn disk_ends(&mut self) {
+        match self.disk.as_ref().is_some_and(|disk| disk.fails) {
+            true => self.disk = None,
+            false => self.write(),
+        }
+    }
+
+    /// The process ends; whether its last write `landed` nobody can tell beforehand.
+    pub fn die(&mut self, landed: bool) {
+        if landed && self.disk.as_ref().is_some_and(|disk| !disk.fails) {
+            self.write();
+        }
+        *self = SentinelHost {
+            host: self.host,
+            node: None,
+            life: self.life + 1,
+            paused: false,
+            file: std::mem::take(&mut self.file),
+            view: std::mem::take(&mut self.view),
+            disk: None,
+            inputs: Vec::new(),
+            wake_at: None,
+            ready: BTreeSet::new(),
+            blocked: BTreeSet::new(),
+            keys: BTreeMap::new(),
+            taps: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            boot_ms: self.boot_ms,
+            next_pid: self.next_pid,
+            turns: (0, 0),
+            doomed: false,
+        };
+    }
+}
+
+impl World {
+    fn node(&mut self, sentinel: usize) -> &mut Node {
+        self.sentinels[sentinel].node.as_mut().expect("it runs")
+    }
+
+    /// Reads the file and begins to monitor.
+    pub fn start_sentinel(&mut self, sentinel: usize) {
+        let mut random = [0; 32];
+        for part in random.chunks_mut(8) {
+            part.copy_from_slice(&self.rng.next_u64().to_le_bytes());
+        }
+        let host = &mut self.sentinels[sentinel];
+        let loaded = load(&host.file, None, &[], &mut NoFiles);
+        let loaded = loaded.unwrap_or_else(|error| {
+            panic!("sentinel {sentinel} cannot load: {error:?}\n{}", show(&host.file))
+        });
+        let facts = ProcessFacts { pid: 1, tcp_port: SENTINEL_PORT, ..ProcessFacts::default() };
+        let clock = host.clock(self.now);
+        host.node = Some(Node::new(Setup { loaded, facts, random, clock }));
+        let run_id = show(&self.node(sentinel).sentinel().myid);
+        let view = &self.sentinels[sentinel].view;
+        self.checks.started(sentinel, &run_id, view);
+        self.trace(|| format!("start {sentinel}, {run_id}"));
+        self.node(sentinel).start();
+        self.drain(sentinel);
+        let at = self.now + self.rng.below(200 * MS);
+        self.wake_at(sentinel, at);
+    }
+
+    /// A segment for one of its sockets.
+    pub fn to_sentinel(&mut self, sentinel: usize, key: ConnKey, side: Side, segment: Segment) {
+        let running = self.sentinels[sentinel].node.is_some();
+        let end = &mut self.net.conns.get_mut(&key).expect("it delivers").ends[side];
+        match segment {
+            Segment::Syn if !running => return self.send(key, side, Segment::Refused),
+            Segment::Syn => {
+                end.open = true;
+                return self.input(sentinel, Input::Accept(key));
+            }
+            Segment::Bytes(bytes) => end.readable.extend_from_slice(&bytes),
+            gone => end.fin = Some(gone),
+        }
+        self.sentinels[sentinel].ready.insert(key);
+        self.wake_soon(sentinel);
+    }
+
+    /// One wakeup, in the order of the contract.
+    pub fn turn(&mut self, sentinel: usize) {
+        if !self.sentinels[sentinel].runs() {
+            return;
+        }
+        self.count_turn(sentinel);
+        let clock = self.sentinels[sentinel].clock(self.now);
+        self.node(sentinel).begin_turn(clock);
+        self.drain(sentinel);
+        while !self.sentinels[sentinel].doomed && self.take_input(sentinel) {
+            self.drain(sentinel);
+        }
+        while !self.sentinels[sentinel].doomed {
+            let more = self.node(sentinel).run_due();
+            self.drain(sentinel);
+            if !more {
+                break;
+            }
+        }
+        if !self.sentinels[sentinel].doomed {
+            self.node(sentinel).end_turn();
+            self.drain(sentinel);
+        }
+        if self.sentinels[sentinel].doomed {
+            return self.crash(sentinel, false);
+        }
+        self.flush(sentinel);
+        let next = self.node(sentinel).next_deadline();
+        let boot_ms = self.sentinels[sentinel].boot_ms;
+        let at = next.0.saturating_sub(boot_ms).saturating_mul(MS).max(self.now + 1);
+        self.wake_at(sentinel, at);
+    }
+
+    fn count_turn(&mut self, sentinel: usize) {
+        let ms = self.now / MS;
+        let turns = &mut self.sentinels[sentinel].turns;
+        *turns = if turns.0 == ms { (ms, turns.1 + 1) } else { (ms, 1) };
+        assert!(turns.1 < MAX_TURNS_PER_MS, "sentinel {sentinel} spins");
+    }
+
+    /// Hands one input over, in no order among connections; false: there is none.
+    fn take_input(&mut self, sentinel: usize) -> bool {
+        let host = &mut self.sentinels[sentinel];
+        let (inputs, ready) = (host.inputs.len(), host.ready.len());
+        if inputs + ready == 0 {
+            return false;
+        }
+        let chosen = self.rng.below((inputs + ready) as u64) as usize;
+        if chosen >= inputs {
+            let key = *host.ready.iter().nth(chosen - inputs).expect("counted");
+            self.read(sentinel, key);
+            return true;
+        }
+        match host.inputs.remove(chosen) {
+            Input::Saved { generation, result, took_ms } => {
+                self.node(sentinel).persisted(generation, result, took_ms);
+            }
+            Input::ChildEnds(pid) => self.node(sentinel).child_exited(pid, 0, 0),
+            Input::Accept(key) => self.accept(sentinel, key),
+        }
+        true
+    }
+
+    fn accept(&mut self, sentinel: usize, key: ConnKey) {
+        let Some(conn) = self.net.conns.get(&key) else { return };
+        let peer = SocketAddr::new(Net::ip_of(conn.hosts[0]), conn.from_port);
+        let local = SocketAddr::new(Net::ip_of(sentinel), SENTINEL_PORT);
+        let id = self.node(sentinel).accepted(Endpoint::Tcp { peer, local }, 9);
+        self.sentinels[sentinel].keys.insert(id, key);
+        let end = &mut self.net.conns.get_mut(&key).expect("looked at").ends[1];
+        end.conn = Some(id);
+        if !end.readable.is_empty() || end.fin.is_some() {
+            self.sentinels[sentinel].ready.insert(key);
+        }
+    }
+
+    /// Reads from a socket: all that is there, or a random part of it for now.
+    fn read(&mut self, sentinel: usize, key: ConnKey) {
+        self.sentinels[sentinel].ready.remove(&key);
+        let torn = self.options.torn && self.rng.below(4) == 0;
+        let Some(conn) = self.net.conns.get_mut(&key) else { return };
+        let side = usize::from(conn.hosts[0] != sentinel);
+        let end = &mut conn.ends[side];
+        let Some(id) = end.conn else { return };
+        if !end.open || end.held {
+            return;
+        }
+        let all = end.readable.len();
+        let len = if torn { self.rng.below(all as u64 + 1) as usize } else { all };
+        let bytes: Vec<u8> = end.readable.drain(..len).collect();
+        let rest = !end.readable.is_empty();
+        let gone = if rest { None } else { end.fin.take() };
+        conn.pipes[1 - side].unread -= bytes.len();
+        if rest {
+            self.sentinels[sentinel].ready.insert(key);
+        }
+        if !bytes.is_empty() {
+            self.unblock(key);
+            self.look_for_life(sentinel, key, &bytes);
+            self.node(sentinel).received(id, &bytes);
+        }
+        if let Some(gone) = gone {
+            self.drain(sentinel);
+            self.peer_closed(sentinel, key, side, id, &gone);
+        }
+    }
+
+    /// Valid answers of data nodes to PING, in the moment they are read.
+    fn look_for_life(&mut self, sentinel: usize, key: ConnKey, bytes: &[u8]) {
+        let from = self.net.conns[&key].hosts[1];
+        if self.farm.at(from).is_none() {
+            return;
+        }
+        let stream = self.sentinels[sentinel].reads.entry(key).or_default();
+        stream.push(bytes);
+        while let Some(value) = stream.next_value() {
+            let (Value::Simple(text) | Value::Error(text)) = value else { continue };
+            if text.starts_with(b"PONG") || text.starts_with(b"LOADING") {
+                self.checks.proof_of_life.insert((sentinel, from), self.now);
+            }
+        }
+    }
+
+    fn peer_closed(&mut self, sentinel: usize, key: ConnKey, side: Side, id: ConnId, gone: &Segment) {
+        if self.sentinels[sentinel].doomed || !self.sentinels[sentinel].keys.contains_key(&id) {
+            return;
+        }
+        let end = &mut self.net.conns.get_mut(&key).expect("it was read from").ends[side];
+        if end.held {
+            end.fin = Some(gone.clone());
+            return;
+        }
+        end.open = false;
+        self.forget(sentinel, id);
+        let why = if *gone == Segment::Fin { Closed::Eof } else { Closed::Refused };
+        self.node(sentinel).closed(id, why);
+        self.net.tidy(key);
+    }
+
+    fn forget(&mut self, sentinel: usize, id: ConnId) {
+        let host = &mut self.sentinels[sentinel];
+        if let Some(key) = host.keys.remove(&id) {
+            host.taps.remove(&key);
+            host.reads.remove(&key);
+            host.blocked.remove(&key);
+            host.ready.remove(&key);
+        }
+    }
+
+    /// Does what the node asks for, in order, and shows the checkers what it wrote.
+    fn drain(&mut self, sentinel: usize) {
+        while !self.sentinels[sentinel].doomed {
+            let Some(action) = self.node(sentinel).poll_action() else { break };
+            self.act(sentinel, action);
+        }
+        if !self.sentinels[sentinel].doomed {
+            self.tap(sentinel);
+        }
+    }
+
+    fn act(&mut self, sentinel: usize, action: Action) {
+        match action {
+            Action::Connect { conn, ip, .. } => {
+                let to = Net::host_of(ip).expect("an address of this network");
+                let down = self.farm.at(to).is_some_and(|server| !server.running);
+                if down && self.net.reach(sentinel, to) && self.rng.below(2) == 0 {
+                    self.node(sentinel).conn_failed(conn, Closed::Refused);
+                    return;
+                }
+                let key = self.connect([sentinel, to], Some(conn));
+                self.sentinels[sentinel].keys.insert(conn, key);
+                let local = Net::ip_of(sentinel);
+                self.node(sentinel).conn_started(conn, Some(local));
+            }
+            Action::Close { conn } => self.close_conn(sentinel, conn),
+            Action::CloseAfterFlush { conn } => {
+                if let Some(key) = self.sentinels[sentinel].keys.get(&conn).copied() {
+                    let end = &mut self.net.conns.get_mut(&key).expect("open").ends[1];
+                    end.closing = true;
+                    self.sentinels[sentinel].blocked.insert(key);
+                }
+            }
+            Action::Hold { conn, hold } => self.hold(sentinel, conn, hold),
+            Action::Persist { generation } => self.persist(sentinel, generation),
+            Action::Resolve { .. } => panic!("a lookup without names"),
+            Action::CheckScript { check, .. } => self.node(sentinel).script_checked(check, true),
+            Action::Spawn { job, .. } => {
+                let host = &mut self.sentinels[sentinel];
+                host.next_pid += 1;
+                let (pid, life) = (host.next_pid, host.life);
+                self.node(sentinel).spawned(job, Ok(pid));
+                let at = self.now + self.rng.below(20 * MS);
+                self.schedule(at, Ev::ChildEnds { sentinel, life, pid });
+            }
+            Action::Kill { pid } => panic!("kill {pid}: scripts end by themselves here"),
+            Action::Log { text, .. } => self.log(sentinel, &show(&text)),
+            Action::Publish { .. } => panic!("events are turned into replies by the node"),
+            Action::SetLogLevel { .. } => {}
+            Action::Exit { code, .. } => panic!("sentinel {sentinel} exits with {code}"),
+        }
+    }
+
+    fn close_conn(&mut self, sentinel: usize, conn: ConnId) {
+        let Some(key) = self.sentinels[sentinel].keys.get(&conn).copied() else { return };
+        // What was written in earlier turns may have left; the rest is lost.
+        self.forget(sentinel, conn);
+        let side = usize::from(self.net.conns[&key].hosts[0] != sentinel);
+        self.close(key, side);
+    }
+
+    fn hold(&mut self, sentinel: usize, conn: ConnId, hold: bool) {
+        let Some(key) = self.sentinels[sentinel].keys.get(&conn).copied() else { return };
+        let conn = self.net.conns.get_mut(&key).expect("open");
+        let side = usize::from(conn.hosts[0] != sentinel);
+        conn.ends[side].held = hold;
+        if !hold {
+            self.sentinels[sentinel].ready.insert(key);
+            self.wake_soon(sentinel);
+        }
+    }
+
+    fn persist(&mut self, sentinel: usize, generation: u64) {
+        let (from, to) = self.options.save_us;
+        let took = from + self.rng.below(to - from + 1);
+        let fails = self.rng.below(100) < self.options.save_fails_percent;
+        let job = self.node(sentinel).take_save(generation).expect("it was announced");
+        let host = &mut self.sentinels[sentinel];
+        assert!(host.disk.is_none(), "two saves of {sentinel} at the same time");
+        host.disk = Some(Disk { generation, began: self.now, fails, job });
+        let life = host.life;
+        self.schedule(self.now + took, Ev::Saved { sentinel, life });
+    }
+
+    fn log(&mut self, sentinel: usize, line: &str) {
+        self.trace(|| format!("[{sentinel}] {line}"));
+        let host = &mut self.sentinels[sentinel];
+        self.checks.logged(self.now, sentinel, line, &host.view);
+        if let Some(trap) = &mut self.trap
+            && trap.caught.is_none()
+            && line.split(' ').next() == Some(trap.event)
+        {
+            trap.caught = Some(sentinel);
+            host.doomed = trap.dies;
+        }
+    }
+
+    /// Shows the checkers what was written since the last look.
+    fn tap(&mut self, sentinel: usize) {
+        let mut touched = Vec::new();
+        self.node(sentinel).take_touched(&mut touched);
+        for id in touched {
+            let host = &mut self.sentinels[sentinel];
+            let Some(key) = host.keys.get(&id).copied() else { continue };
+            host.blocked.insert(key);
+            let Some(output) = host.node.as_ref().and_then(|node| node.output(id)) else {
+                continue;
+            };
+            let len = output.len();
+            assert!(len <= MAX_OUTPUT_BYTES, "{len} bytes unsent by sentinel {sentinel}");
+            let (stream, seen) = host.taps.entry(key).or_default();
+            stream.push(&output[*seen..]);
+            *seen = len;
+            self.look(sentinel, key);
+        }
+    }
+
+    fn look(&mut self, sentinel: usize, key: ConnKey) {
+        let World { sentinels, net, farm, checks, tracing, now, .. } = self;
+        let conn = net.conns.get_mut(&key).expect("open");
+        let name = |host: HostId| farm.at(host).map(|server| format!("m{}", server.group));
+        let group = |ip: &str| name(Net::host_of(ip.parse().ok()?)?);
+        let client = conn.hosts[0] == sentinel;
+        let other = conn.hosts[usize::from(client)];
+        let host = &mut sentinels[sentinel];
+        let (stream, _) = host.taps.get_mut(&key).expect("it was written to");
+        let mut asked = Vec::new();
+        while client && let Some(words) = stream.next_request() {
+            if *tracing && !matches!(&words[0][..], b"PING" | b"INFO" | b"PUBLISH") {
+                eprintln!("{now:>10} us  [{sentinel}] to {other}: {}", show_words(&words));
+            }
+            checks.requested(*now, sentinel, &words, &group, name(other));
+            asked.push(words);
+        }
+        while !client && let Some(value) = stream.next_value() {
+            let words = conn.asked.pop_front();
+            let words = words.unwrap_or_else(|| panic!("{sentinel}: {value:?} unasked"));
+            if *tracing && words[0] == b"SENTINEL" {
+                eprintln!("{now:>10} us  [{sentinel}] answers {other}: {value:?}");
+            }
+            checks.answered(sentinel, &words, &value, &group, &host.view);
+        }
+        if other < sentinels.len() {
+            conn.asked.extend(asked);
+        }
+    }
+
+    /// Writes what the sockets take.
+    fn flush(&mut self, sentinel: usize) {
+        let keys = std::mem::take(&mut self.sentinels[sentinel].blocked);
+        for key in keys {
+            let Some(conn) = self.net.conns.get(&key) else { continue };
+            let side = usize::from(conn.hosts[0] != sentinel);
+            let Some(id) = conn.ends[side].conn.filter(|_| conn.ends[side].open) else { continue };
+            let room = WINDOW_BYTES.saturating_sub(conn.pipes[side].unread);
+            let closing = conn.ends[side].closing;
+            let Some(output) = self.node(sentinel).output(id) else { continue };
+            let mut bytes = output[..output.len().min(room)].to_vec();
+            let all = output.len();
+            if self.options.torn && !bytes.is_empty() && self.rng.below(16) == 0 {
+                bytes.truncate(self.rng.below(bytes.len() as u64 + 1) as usize);
+                self.wake_soon(sentinel);
+            }
+            let sent = bytes.len();
+            self.node(sentinel).sent(id, sent);
+            if let Some((_, seen)) = self.sentinels[sentinel].taps.get_mut(&key) {
+                *seen -= sent;
+            }
+            if sent > 0 {
+                self.send_torn(key, side, &bytes);
+            }
+            if sent < all {
+                self.sentinels[sentinel].blocked.insert(key);
+            } else if closing {
+                self.close_conn(sentinel, id);
+                self.node(sentinel).closed(id, Closed::Eof);
+            }
+        }
+    }
+}

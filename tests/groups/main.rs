@@ -1,0 +1,16 @@
+//! Whole groups in one process: real sentinels on the bytes they read and write, model data nodes,
+//! a faulty network, faulty disks, virtual time. Everything follows from one seed; see
+//! `scenarios`. `GROUPS_SEED=n` replays one seed with a line per event (give the test's name too),
+//! `GROUPS_TIMES=k` runs k times as many seeds.
+#![forbid(unsafe_code)]
+
+mod checks;
+mod elections;
+mod hosts;
+mod net;
+mod operators;
+mod redis;
+mod scenarios;
+mod settle;
+mod wire;
+mod world;

@@ -1,0 +1,105 @@
+//! What operators do to a group: forced failovers, RESET, REMOVE and MONITOR.
+
+use sentineld::util::rng::Rng;
+
+use crate::net::{HostId, Net, Us};
+use crate::settle::{random_options, seeds};
+use crate::wire::Value;
+use crate::world::{MS, Options, SECOND, World};
+
+const REST: Us = 120 * SECOND;
+
+fn ok(reply: &Value) {
+    assert_eq!(*reply, Value::Simple(b"OK".to_vec()));
+}
+
+/// One operator forces a failover while all is well.
+#[test]
+fn forced_failover() {
+    for seed in seeds(40) {
+        let mut rng = Rng::new(seed ^ 0x5eed);
+        let mut world = World::new("forced_failover", seed, random_options(&mut rng));
+        world.discover();
+        for _ in 0..3 {
+            let at = world.rng.below(world.options.sentinels as u64) as usize;
+            let old = world.held_master(at, 0).expect("it is monitored");
+            ok(&world.command(at, &[b"SENTINEL", b"FAILOVER", b"m0"]));
+            world.await_for("all follow", 10 * SECOND, |world| world.all_moved(0, old));
+            world.settle(REST);
+        }
+        assert_eq!(world.checks.count("+odown"), 0);
+    }
+}
+
+/// Two sentinels are told to at the same moment; a third failover then settles what may remain.
+#[test]
+fn two_forced_failovers_at_once() {
+    for seed in seeds(40) {
+        let mut rng = Rng::new(seed ^ 0x5eed);
+        let options = Options { replicas: 3, ..random_options(&mut rng) };
+        let mut world = World::new("two_forced_failovers_at_once", seed, options);
+        world.discover();
+        world.command(0, &[b"SENTINEL", b"FAILOVER", b"m0"]);
+        world.command(1, &[b"SENTINEL", b"FAILOVER", b"m0"]);
+        let pause = 10 * SECOND + world.rng.below(10_000) * MS;
+        world.run_for(pause);
+        world.command(2, &[b"SENTINEL", b"FAILOVER", b"m0"]);
+        world.settle(REST);
+    }
+}
+
+/// The last sentinel is never made to forget: the operator takes the address from it, and it
+/// knows of the old master when that comes back.
+fn remove_and_monitor(world: &mut World, at: usize) {
+    ok(&world.command(at, &[b"SENTINEL", b"REMOVE", b"m0"]));
+    let pause = world.rng.below(500) * MS;
+    world.run_for(pause);
+    let last = world.sentinels.len() - 1;
+    let master = world.held_master(last, 0).expect("it is monitored");
+    monitor(world, at, master);
+}
+
+fn monitor(world: &mut World, at: usize, master: HostId) {
+    let ip = Net::ip_of(master).to_string();
+    let quorum = world.options.quorum.to_string();
+    let words: [&[u8]; 6] =
+        [b"SENTINEL", b"MONITOR", b"m0", ip.as_bytes(), b"6379", quorum.as_bytes()];
+    ok(&world.command(at, &words));
+    let down_after = world.options.down_after_ms.to_string();
+    let timeout = world.options.failover_timeout_ms.to_string();
+    for (option, value) in
+        [("down-after-milliseconds", &down_after), ("failover-timeout", &timeout)]
+    {
+        let words: [&[u8]; 5] =
+            [b"SENTINEL", b"SET", b"m0", option.as_bytes(), value.as_bytes()];
+        ok(&world.command(at, &words));
+    }
+}
+
+/// Sentinels are made to forget, at random times around a failover.
+#[test]
+fn reset_and_remove() {
+    for seed in seeds(60) {
+        let mut rng = Rng::new(seed ^ 0x5eed);
+        let mut world = World::new("reset_and_remove", seed, random_options(&mut rng));
+        world.checks.waived.majority_of_all = true;
+        world.checks.waived.config_epochs = true;
+        world.discover();
+        let master = world.first_master(0);
+        world.kill_server(master);
+        let around = world.options.down_after_ms + 300;
+        for _ in 0..4 {
+            let pause = world.rng.below(around / 2) * MS;
+            world.run_for(pause);
+            let at = world.rng.below(world.options.sentinels as u64 - 1) as usize;
+            if world.rng.below(2) == 0 {
+                world.command(at, &[b"SENTINEL", b"RESET", b"*"]);
+            } else {
+                remove_and_monitor(&mut world, at);
+            }
+        }
+        world.restart_server(master);
+        world.await_for("everybody is found again", 60 * SECOND, World::discovered);
+        world.settle(REST);
+    }
+}

@@ -1,0 +1,166 @@
+//! When a group is as it should be, and the ways of the scenarios to get there.
+
+use std::collections::BTreeSet;
+
+use sentineld::util::rng::Rng;
+
+use crate::net::{HostId, Net, Us};
+use crate::world::{MS, Options, SECOND, World};
+
+/// The seeds of a scenario: `count` of them, or the one that is to be replayed.
+pub fn seeds(count: u64) -> Vec<u64> {
+    match std::env::var("GROUPS_SEED") {
+        Ok(seed) => vec![seed.parse().expect("GROUPS_SEED is a number")],
+        Err(_) => {
+            let times = std::env::var("GROUPS_TIMES").ok().and_then(|times| times.parse().ok());
+            (1..=count * times.unwrap_or(1)).collect()
+        }
+    }
+}
+
+/// Options that differ from seed to seed in what every scenario should bear.
+pub fn random_options(rng: &mut Rng) -> Options {
+    let down_after_ms = [500, 1_000, 2_000][rng.below(3) as usize];
+    let latency_us = [(0, MS), (200, 5 * MS), (0, 40 * MS)][rng.below(3) as usize];
+    let save_us = [(0, 2 * MS), (2 * MS, 30 * MS)][rng.below(2) as usize];
+    let parallel_syncs = 1 + rng.below(2) as u32;
+    let failover_timeout_ms = 3_000 + rng.below(5_000);
+    let sentinels = [3, 3, 5][rng.below(3) as usize];
+    Options {
+        sentinels,
+        quorum: 2 + rng.below(sentinels as u64 / 2) as usize,
+        replicas: 1 + rng.below(3) as usize,
+        down_after_ms,
+        latency_us,
+        save_us,
+        parallel_syncs,
+        failover_timeout_ms,
+        ..Options::default()
+    }
+}
+
+impl World {
+    /// The names of the monitored masters.
+    pub fn master_name(group: usize) -> String {
+        format!("m{group}")
+    }
+
+    /// Everybody knows everybody.
+    pub fn discovered(&self) -> bool {
+        self.sentinels.iter().filter(|host| host.runs()).all(|host| {
+            let sentinel = host.node.as_ref().expect("it runs").sentinel();
+            let known = |master: &sentineld::sentinel::instance::Master| {
+                master.peers.len() == self.options.sentinels - 1
+                    && master.replicas.len() == self.options.replicas
+            };
+            sentinel.masters_in_order().count() == self.options.masters
+                && sentinel.masters_in_order().all(known)
+        })
+    }
+
+    /// From the start to a group that has found itself.
+    pub fn discover(&mut self) {
+        self.await_for("everything is discovered", 20 * SECOND, World::discovered);
+        let pause = 3 * SECOND + self.rng.below(2_000) * MS;
+        self.run_for(pause);
+    }
+
+    /// The address that a sentinel's file gives for a master.
+    pub fn filed_master(&self, sentinel: usize, group: usize) -> Option<HostId> {
+        let master = self.sentinels[sentinel].view.masters.get(&World::master_name(group))?;
+        Net::host_of(master.ip.parse().ok()?)
+    }
+
+    /// The address that a sentinel gives for a master now.
+    pub fn held_master(&self, sentinel: usize, group: usize) -> Option<HostId> {
+        let sentinel = self.sentinels[sentinel].node.as_ref()?.sentinel();
+        let id = sentinel.master_named(World::master_name(group).as_bytes())?;
+        Net::host_of(sentinel.masters[id].base.addr.ip?)
+    }
+
+    /// Whether all running sentinels give the same, new address.
+    pub fn all_moved(&self, group: usize, from: HostId) -> bool {
+        let mut running = self.sentinels.iter().filter(|host| host.runs());
+        running.all(|host| self.held_master(host.host, group).is_some_and(|at| at != from))
+    }
+
+    /// What is not yet as it should be.
+    pub fn unsettled(&self) -> Option<String> {
+        (0..self.options.masters).find_map(|group| self.unsettled_group(group))
+    }
+
+    fn unsettled_group(&self, group: usize) -> Option<String> {
+        let running: Vec<usize> =
+            self.sentinels.iter().filter(|host| host.runs()).map(|host| host.host).collect();
+        let held: BTreeSet<_> = running.iter().map(|at| self.held_master(*at, group)).collect();
+        let masters = self.farm.masters_of(group);
+        let (Some(Some(master)), 1) = (held.first(), held.len()) else {
+            return Some(format!("m{group}: sentinels hold {held:?}, masters are {masters:?}"));
+        };
+        if masters != [*master] {
+            return Some(format!("m{group}: all hold {master}, masters are {masters:?}"));
+        }
+        let strays: Vec<_> = self
+            .farm
+            .servers
+            .iter()
+            .filter(|server| server.group == group && server.alive() && server.host != *master)
+            .filter(|server| server.master != Some(*master) || !server.link_up)
+            .map(|server| (server.host, server.master, server.link_up))
+            .collect();
+        if !strays.is_empty() {
+            return Some(format!("m{group}: {strays:?} do not follow {master}"));
+        }
+        for at in running {
+            if self.filed_master(at, group) != Some(*master) {
+                return Some(format!("m{group}: the file of {at} is old"));
+            }
+            let sentinel = self.sentinels[at].node.as_ref().expect("it runs").sentinel();
+            let id = sentinel.master_named(World::master_name(group).as_bytes())?;
+            let known = &sentinel.masters[id];
+            if known.failover.is_some() || known.reconf.is_some() {
+                return Some(format!("m{group}: a failover of {at} is in progress"));
+            }
+            if known.base.sdown.is || known.odown.is {
+                return Some(format!("m{group}: {at} holds it down"));
+            }
+        }
+        None
+    }
+
+    /// Liveness: the group comes to rest, and stays so.
+    pub fn settle(&mut self, limit_us: Us) {
+        if !self.run_until(limit_us, |world| world.unsettled().is_none()) {
+            let reason = self.unsettled().unwrap_or_default();
+            panic!("not settled within {} ms: {reason}", limit_us / MS);
+        }
+        let failovers = self.checks.count("+try-failover");
+        self.run_for(5 * SECOND);
+        if let Some(reason) = self.unsettled() {
+            panic!("settled, and then: {reason}");
+        }
+        assert_eq!(self.checks.count("+try-failover"), failovers, "a failover after the end");
+        self.ask_everybody();
+    }
+
+    /// What the sentinels tell clients is what they hold.
+    fn ask_everybody(&mut self) {
+        for at in 0..self.sentinels.len() {
+            if !self.sentinels[at].runs() {
+                continue;
+            }
+            let held = self.held_master(at, 0).expect("settled");
+            let words: [&[u8]; 3] = [b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", b"m0"];
+            let reply = self.command(at, &words);
+            let crate::wire::Value::Array(items) = reply else { panic!("{reply:?}") };
+            let ip = Net::ip_of(held).to_string();
+            assert_eq!(items[0].text(), Some(ip.as_bytes()));
+        }
+    }
+
+    /// The latest moment an event of that name came, from `since` on.
+    pub fn last_event(&self, name: &str, since: Us) -> Option<Us> {
+        let events = self.checks.events.iter().rev();
+        events.take_while(|event| event.at >= since).find(|event| event.name == name).map(|e| e.at)
+    }
+}
