@@ -172,7 +172,14 @@ impl Checks {
         self.sentinels[sentinel].masters.entry(master.to_owned()).or_default()
     }
 
-    fn record_vote(&mut self, voter: usize, master: &str, epoch: u64, leader: &str, file: &FileView) {
+    fn record_vote(
+        &mut self,
+        voter: usize,
+        master: &str,
+        epoch: u64,
+        leader: &str,
+        file: &FileView,
+    ) {
         self.looked += 1;
         let run_id = self.sentinels[voter].run_id.clone();
         let key = (run_id, master.to_owned(), epoch);
@@ -288,7 +295,8 @@ impl Checks {
         assert!(!self.sentinels[sentinel].tilt, "{event:?} in tilt");
         let name = event.master().to_owned();
         let attempt = self.view(sentinel, &name).attempt.as_mut();
-        let attempt = attempt.filter(|attempt| attempt.ended.is_none() && attempt.elected_at.is_none());
+        let attempt =
+            attempt.filter(|attempt| attempt.ended.is_none() && attempt.elected_at.is_none());
         let Some(attempt) = attempt else { panic!("{event:?} without +try-failover") };
         attempt.elected_at = Some(event.at);
         let Attempt { epoch, forced, .. } = *attempt;

@@ -342,7 +342,14 @@ impl World {
         }
     }
 
-    fn peer_closed(&mut self, sentinel: usize, key: ConnKey, side: Side, id: ConnId, gone: &Segment) {
+    fn peer_closed(
+        &mut self,
+        sentinel: usize,
+        key: ConnKey,
+        side: Side,
+        id: ConnId,
+        gone: &Segment,
+    ) {
         if self.sentinels[sentinel].doomed || !self.sentinels[sentinel].keys.contains_key(&id) {
             return;
         }

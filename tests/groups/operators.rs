@@ -70,8 +70,7 @@ fn monitor(world: &mut World, at: usize, master: HostId) {
     for (option, value) in
         [("down-after-milliseconds", &down_after), ("failover-timeout", &timeout)]
     {
-        let words: [&[u8]; 5] =
-            [b"SENTINEL", b"SET", b"m0", option.as_bytes(), value.as_bytes()];
+        let words: [&[u8]; 5] = [b"SENTINEL", b"SET", b"m0", option.as_bytes(), value.as_bytes()];
         ok(&world.command(at, &words));
     }
 }

@@ -60,8 +60,15 @@ pub enum Ev {
     /// A turn of a sentinel, if it is still meant to wake then.
     Wake(usize),
     /// The save of that life of a sentinel ends.
-    Saved { sentinel: usize, life: u64 },
-    ChildEnds { sentinel: usize, life: u64, pid: i32 },
+    Saved {
+        sentinel: usize,
+        life: u64,
+    },
+    ChildEnds {
+        sentinel: usize,
+        life: u64,
+        pid: i32,
+    },
     Relay(HostId, Vec<u8>),
     Replication,
 }
@@ -330,8 +337,7 @@ impl World {
                     conn.pipes[0].unread -= bytes.len();
                     self.unblock(key);
                 }
-                let effects =
-                    self.farm.received(self.now, &mut self.rng, host, key, &bytes);
+                let effects = self.farm.received(self.now, &mut self.rng, host, key, &bytes);
                 self.apply(host, effects);
             }
             // A frozen process finds what was sent before the close when it wakes.
@@ -453,9 +459,14 @@ impl World {
     /// All hosts reach each other. What waited comes late; some connections did not survive.
     pub fn heal(&mut self) {
         self.trace(|| "heal".to_owned());
-        let cut: Vec<ConnKey> = self.net.conns.iter().filter_map(|(key, conn)| {
-            (!self.net.reach(conn.hosts[0], conn.hosts[1])).then_some(*key)
-        }).collect();
+        let cut: Vec<ConnKey> = self
+            .net
+            .conns
+            .iter()
+            .filter_map(|(key, conn)| {
+                (!self.net.reach(conn.hosts[0], conn.hosts[1])).then_some(*key)
+            })
+            .collect();
         for host in 0..=self.operator() {
             self.net.set_group(host, 0);
         }

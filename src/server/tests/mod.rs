@@ -83,7 +83,7 @@ impl Rig {
         let now = Mono(1_000_000);
         let mut sentinel =
             Sentinel::new(GlobalConfig::default(), vec![b'a'; 40], Surroundings::default());
-        sentinel.tilt.last_tick = now;
+        sentinel.tilt.last_tick = Some(now);
         Rig {
             server: Server::new(settings, facts, now),
             sentinel,
