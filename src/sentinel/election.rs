@@ -129,7 +129,9 @@ impl Sentinel {
         let (true, Some(odown_since)) = (master.odown.is, master.odown.since) else {
             return NEVER;
         };
-        if master.failover.is_some() {
+        // A vote for another that is being saved: wait for how that ends.
+        let promised = master.vote.latest().leader.as_ref().is_some_and(|id| *id != self.myid);
+        if master.failover.is_some() || (promised && !master.vote.pending.is_empty()) {
             return NEVER;
         }
         let steps = self.stagger_now(now, id);
