@@ -6,7 +6,8 @@
 //! - `advance MS`; `until TEXT MS`: until a log line holds the text; `stop MS`: the process sleeps
 //!   while the world goes on, then everything that came meanwhile is there in one turn;
 //! - `hello NODE from=PEER key=value…`: a hello comes on the subscription of NODE (`epoch`,
-//!   `config`, `name`, `at`, and `id`, `ip`, `port` of the sender); `publish CLIENT from=…`: directly;
+//!   `config`, `name`, `at`, and `id`, `ip`, `port` of the sender);
+//! - `publish CLIENT from=…`: the same, sent to us directly;
 //! - `client NAME WORDS…`: a request; `bye NAME`: it closes;
 //! - `saves auto | hold`, `saved ok | failed`; `dns NAME IP | failed` answers a lookup;
 //! - `close NODE:cmd | NODE:pubsub`; `raw NODE:cmd TEXT`: bytes;
