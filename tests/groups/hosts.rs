@@ -523,7 +523,7 @@ impl World {
     }
 
     /// Writes what the sockets take.
-    fn flush(&mut self, sentinel: usize) {
+    pub fn flush(&mut self, sentinel: usize) {
         let keys = std::mem::take(&mut self.sentinels[sentinel].blocked);
         for key in keys {
             let Some(conn) = self.net.conns.get(&key) else { continue };
