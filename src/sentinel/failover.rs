@@ -345,8 +345,10 @@ impl Sentinel {
                 let event = Event::warning("+failover-end-for-timeout");
                 self.plain_event(cx, event, InstId::Master(id));
             }
+            let told = |id: &ReplicaId| self.replicas[*id].reconf == ReconfState::Sent;
+            let rest: Vec<ReplicaId> = left.into_iter().filter(|id| !told(id)).collect();
             self.end_reconf(cx, id);
-            for replica in left {
+            for replica in rest {
                 self.reconf_best_effort(cx, id, replica);
             }
             return;
