@@ -440,7 +440,11 @@ impl Sentinel {
     fn reconf_due(&self, id: MasterId) -> Mono {
         let master = &self.masters[id];
         let Some(reconf) = &master.reconf else { return NEVER };
-        let end = reconf.since.after(master.options.failover_timeout_ms + 1);
+        // While the new master is down nothing ends, see `step_reconf`.
+        let end = match master.base.sdown.is {
+            true => NEVER,
+            false => reconf.since.after(master.options.failover_timeout_ms + 1),
+        };
         let limit_ms = self.periods.slave_reconf_timeout_ms;
         let sent = self.replicas_of(id).filter(|replica| replica.reconf == ReconfState::Sent);
         let slow = sent.filter_map(|replica| replica.reconf_sent).min();
