@@ -280,7 +280,7 @@ impl World {
                 Answer::Reply(text) => bytes.push_str(&text),
                 Answer::Published(text, payload) => {
                     bytes.push_str(&text);
-                    self.to_subscribers(index, delay_ms, &payload);
+                    self.publish_to_subscribers(index, delay_ms, &payload);
                 }
                 Answer::Transaction(text) => {
                     bytes.push_str(&text);
@@ -300,7 +300,7 @@ impl World {
         self.conns.iter().filter(of_host).map(|(id, _)| *id).collect()
     }
 
-    fn to_subscribers(&mut self, index: usize, delay_ms: u64, payload: &str) {
+    fn publish_to_subscribers(&mut self, index: usize, delay_ms: u64, payload: &str) {
         let channel = bulk("__sentinel__:hello");
         let message = format!("*3\r\n$7\r\nmessage\r\n{channel}{}", bulk(payload));
         for sub in self.subscriptions(index) {
@@ -330,7 +330,7 @@ impl World {
 
     fn hello(&mut self, node: &str, fields: &[&str]) {
         let text = self.hello_text(fields);
-        self.to_subscribers(self.host(node), 0, &text);
+        self.publish_to_subscribers(self.host(node), 0, &text);
         self.turn();
     }
 
