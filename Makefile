@@ -33,7 +33,7 @@ demo: ## Kill a primary and watch three sentinels fail over (about half a minute
 	@$(CARGO) build --release --locked --bin sentineld --example demo
 	@$(TARGET)/release/examples/demo
 
-bench: ## Measure beside redis-sentinel, writes docs/bench.md (minutes; FULL=1: over an hour)
+bench: ## Measure beside redis-sentinel, writes docs/bench.md (FULL=1: 45 minutes)
 	@utils/get-redis cargo cc redis-server redis-sentinel
 	@$(CARGO) build --release --locked --bin sentineld --example bench
 	@$(TARGET)/release/examples/bench $(if $(FULL),--full) $(if $(ONLY),--only $(ONLY))

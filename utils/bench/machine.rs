@@ -11,23 +11,28 @@ use crate::report::{Samples, Unit};
 const FSYNC_BYTES: usize = 2048;
 const FSYNC_RUNS: usize = 40;
 
-/// Lines `name: value` about this machine; `dir` is where the programs keep their files.
-pub fn describe(dir: &Path) -> Result<Vec<(String, String)>, String> {
-    let fsync = fsync_time(dir).map_err(|e| format!("cannot sync a file: {e}"))?;
-    let shown = |value: Option<f64>| value.map_or("?".to_string(), |v| Unit::Milliseconds.show(v));
-    let load = first_line("/proc/loadavg");
-    let load: Vec<&str> = load.split(' ').take(3).collect();
+/// Lines `name: value` about what does not change while the measurements run.
+pub fn describe() -> Vec<(String, String)> {
     let lines = [
         ("kernel", format!("Linux {}", first_line("/proc/sys/kernel/osrelease"))),
         ("CPU", format!("{} x {}", cores(), after("/proc/cpuinfo", "model name"))),
-        ("load before", load.join(" ")),
         ("open files, hard limit", hard_descriptors()),
-        (
-            "writing 2 KB with fsync",
-            format!("median {}, worst {}", shown(fsync.median()), shown(fsync.worst())),
-        ),
     ];
-    Ok(lines.map(|(name, value)| (name.to_string(), value)).into())
+    lines.map(|(name, value)| (name.to_string(), value)).into()
+}
+
+/// Lines `name: value` about what else the machine does at this `moment`; `dir` is where the
+/// programs keep their files.
+pub fn describe_load(moment: &str, dir: &Path) -> Result<Vec<(String, String)>, String> {
+    let load = first_line("/proc/loadavg");
+    let load: Vec<&str> = load.split(' ').take(3).collect();
+    let fsync = fsync_time(dir).map_err(|e| format!("cannot sync a file: {e}"))?;
+    let shown = |value: Option<f64>| value.map_or("?".to_string(), |v| Unit::Milliseconds.show(v));
+    let fsync = format!("median {}, worst {}", shown(fsync.median()), shown(fsync.worst()));
+    Ok(vec![
+        (format!("fsync of 2 KB, {moment}"), fsync),
+        (format!("load, {moment}"), load.join(" ")),
+    ])
 }
 
 /// Milliseconds to write a small file and have it on disk, as each saving of the state does.

@@ -1,6 +1,6 @@
 //! Measures sentineld side by side with `redis-sentinel` on this machine, the runs of the two in
 //! turn, and writes tables to the terminal and to a Markdown file. Run it with `make bench`, which
-//! takes a few minutes, or `make bench FULL=1`, which takes more than an hour.
+//! takes a few minutes, or `make bench FULL=1`, which takes about three quarters of an hour.
 //!
 //! Options: `--full`, `--runs N` (instead of the usual number), `--only NAME` (one measurement;
 //! then no file is written unless `--out` is given), `--out FILE` (default `docs/bench.md`).
@@ -84,10 +84,9 @@ fn run(options: &Options) -> Result<(), String> {
         ("theirs".to_string(), format!("{}: {}", bench.theirs.name, bench.theirs.version)),
         ("data node".to_string(), bench.server_version.clone()),
     ];
-    facts.extend(machine::describe(&bench.dir())?);
-    for (name, value) in &facts {
-        println!("{name:<24}{value}");
-    }
+    facts.extend(machine::describe());
+    facts.extend(machine::describe_load("before", &bench.dir())?);
+    print_facts(&facts);
     let mut tables = Vec::new();
     for (name, measure) in MEASUREMENTS {
         if options.only.as_deref().is_none_or(|only| only == name) {
@@ -97,6 +96,10 @@ fn run(options: &Options) -> Result<(), String> {
             tables.extend(measured);
         }
     }
+    println!();
+    let after = machine::describe_load("after", &bench.dir())?;
+    print_facts(&after);
+    facts.extend(after);
     let default = options.only.is_none().then_some(DEFAULT_OUT);
     if let Some(out) = options.out.as_deref().or(default) {
         let text = document(options, &facts, &tables);
@@ -104,6 +107,10 @@ fn run(options: &Options) -> Result<(), String> {
         println!("\nwritten to {out}");
     }
     Ok(())
+}
+
+fn print_facts(facts: &[(String, String)]) {
+    facts.iter().for_each(|(name, value)| println!("{name:<24}{value}"));
 }
 
 /// The Markdown file.
