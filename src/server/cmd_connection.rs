@@ -128,7 +128,7 @@ pub fn hello(call: &mut Call<'_, '_>) {
         }
     }
     let client = &call.server.clients[&call.conn];
-    if call.server.must_log_in(client) && wishes.user.is_none() {
+    if call.server.users.must_log_in(client) && wishes.user.is_none() {
         return call.error(
             b"NOAUTH HELLO must be called with the client already authenticated, otherwise the \
             HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \

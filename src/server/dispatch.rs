@@ -109,7 +109,7 @@ impl Server {
             if client.hold.is_some() {
                 break;
             }
-            let must_log_in = !client.authenticated && !self.users.default_is_open();
+            let must_log_in = self.users.must_log_in(client);
             let limits = if must_log_in { UNAUTHENTICATED } else { AUTHENTICATED };
             match client.parser.next(&bytes[used..], limits) {
                 Ok(None) => break,
@@ -213,8 +213,7 @@ impl Server {
             return Err(text.into_bytes());
         }
         let Some(client) = self.clients.get_mut(&conn) else { return Ok(command) };
-        let must_log_in = !client.authenticated && !self.users.default_is_open();
-        if must_log_in && !command.flags.has(Flags::NO_AUTH) {
+        if self.users.must_log_in(client) && !command.flags.has(Flags::NO_AUTH) {
             return Err(b"NOAUTH Authentication required.".to_vec());
         }
         if let Err(denial) = check(&client.user, command, words) {

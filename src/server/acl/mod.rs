@@ -1,8 +1,8 @@
 //! Users and what they may do (spec/commands.md, ACL).
 //!
 //! [`rules`] and [`rights`] make selectors out of words, [`user`] users out of selectors, [`users`]
-//! is all of them. [`check`] is asked for every request. [`log`] keeps what was refused; [`file`] is
-//! the aclfile, [`startup`] looks at the configuration. What changes users while clients are
+//! is all of them. [`check`] is asked for every request. [`log`] keeps what was refused; [`file`]
+//! is the aclfile, [`startup`] looks at the configuration. What changes users while clients are
 //! connected is here; what must wait for a file or for random bytes is in [`asks`].
 #![forbid(unsafe_code)]
 
@@ -94,11 +94,6 @@ impl Server {
         }
     }
 
-    /// Whether a client must log in before anything else.
-    pub(super) fn must_log_in(&self, client: &Client) -> bool {
-        !client.authenticated && !self.users.default_is_open()
-    }
-
     /// Notes a request that the user's rights do not cover, and gives the error.
     pub(super) fn deny(
         &mut self,
@@ -131,7 +126,8 @@ impl Server {
         self.acl_log.add(now, self.settings.acllog_max_len, what, line);
     }
 
-    /// Logs a client in; false, and an entry in ACL LOG, if name and password do not fit.
+    /// The user that a client logs in as, by AUTH or HELLO as typed, name and password; an entry in
+    /// ACL LOG if they do not fit.
     pub(super) fn log_in(
         &mut self,
         cx: &Cx,

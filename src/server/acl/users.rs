@@ -8,6 +8,7 @@ use super::rules::{RuleError, merge_selectors};
 use super::user::{self, User};
 use crate::config::settings::Settings;
 use crate::server::auth::DEFAULT_USER;
+use crate::server::client::Client;
 
 /// Most users.
 const USERS_MAX: usize = 65_536;
@@ -113,6 +114,11 @@ impl Users {
     /// Whether the default user needs no password, so that connections begin authenticated.
     pub fn default_is_open(&self) -> bool {
         self.default.on && self.default.nopass
+    }
+
+    /// Whether a client must log in before anything else.
+    pub fn must_log_in(&self, client: &Client) -> bool {
+        !client.authenticated && !self.default_is_open()
     }
 
     /// The user that logs in with that name and password.
