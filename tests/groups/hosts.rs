@@ -214,6 +214,7 @@ impl World {
                 end.open = true;
                 return self.input(sentinel, Input::Accept(key));
             }
+            Segment::Bytes(_) if end.fin.is_some() => {}
             Segment::Bytes(bytes) => end.readable.extend_from_slice(&bytes),
             gone => end.fin = Some(gone),
         }
