@@ -136,10 +136,10 @@ impl Sentinel {
     }
 
     /// Asks a peer whether it sees the master down and, while a failover of ours wants to be
-    /// elected, for its vote.
+    /// elected, for its vote. Nobody is asked in tilt.
     pub(super) fn ask_peer(&mut self, cx: &mut Cx, id: PeerId) {
         let peer = &self.peers[id];
-        if !self.connected(peer.base.link) {
+        if self.tilt.since.is_some() || !self.connected(peer.base.link) {
             return;
         }
         let master = &self.masters[peer.master];
