@@ -269,10 +269,11 @@ impl Checks {
         let sentinel = event.sentinel;
         let watched = &self.sentinels[sentinel];
         let epoch = watched.current_epoch;
-        assert!(!watched.tilt, "{event:?} in tilt");
+        let tilt = watched.tilt;
         let name = event.master().to_owned();
         let view = self.view(sentinel, &name);
         let forced = std::mem::take(&mut view.forced_next);
+        assert!(forced || !tilt, "{event:?} in tilt");
         assert!(forced || view.odown, "{event:?} without odown");
         view.attempt = Some(Attempt { epoch, forced, elected_at: None, ended: None });
         if forced {
