@@ -1,5 +1,6 @@
 //! The checkers that stand beside a group and look from outside: at what a sentinel writes on its
 //! connections, at its log, and at its file. They hold at every step, whatever the faults.
+#![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
 //! What operators do to a group: forced failovers, RESET, REMOVE and MONITOR.
+#![forbid(unsafe_code)]
 
 use sentineld::util::rng::Rng;
 

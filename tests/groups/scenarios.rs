@@ -1,4 +1,5 @@
 //! Faults of data nodes, sentinels, network, disks and processes: each scenario over many seeds.
+#![forbid(unsafe_code)]
 
 use sentineld::util::rng::Rng;
 
