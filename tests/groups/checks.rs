@@ -65,6 +65,8 @@ struct View {
     forced_next: bool,
     attempt: Option<Attempt>,
     config_epoch: u64,
+    /// The address it told last.
+    told: String,
 }
 
 /// What is known of one sentinel, in its present life.
@@ -405,7 +407,10 @@ impl Checks {
         self.sentinels[sentinel].told_epoch = current;
         let view = self.view(sentinel, name);
         assert!(config >= view.config_epoch, "{sentinel} goes back to {config} from {view:?}");
+        let moved = !view.told.is_empty() && view.told != ip;
+        assert!(!moved || config > view.config_epoch, "{sentinel} moves to {ip} from {view:?}");
         view.config_epoch = config;
+        view.told = ip.to_owned();
         let key = (name.to_owned(), config);
         if self.forced.contains(&key) || (self.waived.config_epochs && config == 0) {
             return;
