@@ -20,6 +20,8 @@ mod idle;
 mod machine;
 mod report;
 
+use std::fs::OpenOptions;
+use std::path::Path;
 use std::process::ExitCode;
 
 use bench::Bench;
@@ -78,6 +80,12 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
 }
 
 fn run(options: &Options) -> Result<(), String> {
+    let default = options.only.is_none().then_some(DEFAULT_OUT);
+    let out = options.out.as_deref().or(default);
+    // Now, not after an hour of measuring, is the time to find out that it cannot be written.
+    if let Some(out) = out {
+        make_writable(out).map_err(|e| format!("cannot write {out}: {e}"))?;
+    }
     let bench = Bench::new(options.full, options.runs)?;
     let mut facts = vec![
         ("ours".to_string(), bench.ours.version.clone()),
@@ -100,13 +108,20 @@ fn run(options: &Options) -> Result<(), String> {
     let after = machine::describe_load("after", &bench.dir())?;
     print_facts(&after);
     facts.extend(after);
-    let default = options.only.is_none().then_some(DEFAULT_OUT);
-    if let Some(out) = options.out.as_deref().or(default) {
+    if let Some(out) = out {
         let text = document(options, &facts, &tables);
         std::fs::write(out, text).map_err(|e| format!("cannot write {out}: {e}"))?;
         println!("\nwritten to {out}");
     }
     Ok(())
+}
+
+/// Makes the directory of a file and sees that the file can be opened; what is in it stays.
+fn make_writable(path: &str) -> std::io::Result<()> {
+    if let Some(dir) = Path::new(path).parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    OpenOptions::new().create(true).append(true).open(path).map(drop)
 }
 
 fn print_facts(facts: &[(String, String)]) {
