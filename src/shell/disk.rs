@@ -172,3 +172,40 @@ pub fn read(path: &[u8]) -> Result<Vec<u8>, String> {
     };
     read().map_err(|e| reason(&e))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
+    use mio::{Poll, Token};
+
+    use super::*;
+    use crate::shell::testing::{TempDir, wait_until};
+
+    #[test]
+    fn questions_about_files_are_answered() {
+        let dir = TempDir::new("disk");
+        let poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
+        let mut disk = Disk::new(dir.path().join("sentinel.conf"), waker);
+        let path = |name: &str| dir.path().join(name).as_os_str().as_bytes().to_vec();
+        disk.submit(Job::Write { ask: AskId(1), path: path("a"), text: b"text".to_vec() });
+        disk.submit(Job::Read { ask: AskId(2), path: path("a") });
+        disk.submit(Job::Read { ask: AskId(3), path: path("b") });
+        disk.submit(Job::Write { ask: AskId(4), path: path("no/a"), text: Vec::new() });
+        let mut answers = Vec::new();
+        wait_until("all is answered", || {
+            while let Some(done) = disk.poll() {
+                let Done::Answered { ask, result } = done else { panic!("{done:?}") };
+                answers.push((ask.0, result));
+            }
+            answers.len() == 4
+        });
+        let missing = || Err("No such file or directory".to_string());
+        let wanted =
+            [(1, Ok(Vec::new())), (2, Ok(b"text".to_vec())), (3, missing()), (4, missing())];
+        assert_eq!(answers, wanted);
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).collect();
+        assert_eq!(left, [dir.path().join("a")], "no temporary file stays");
+    }
+}

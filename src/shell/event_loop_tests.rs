@@ -17,7 +17,7 @@ use super::machine::Machine;
 use super::notify::Supervisor;
 use super::testing::{TempDir, wait_until};
 use crate::node::{Closed, CpuTimes, Endpoint, SaveJob};
-use crate::sentinel::action::Action;
+use crate::sentinel::action::{Action, Question};
 use crate::util::ident::{AskId, CheckId, ConnId, JobId, LookupId};
 use crate::util::time::{Clock, Mono};
 
@@ -265,6 +265,15 @@ fn answers_come_after_the_list_is_drained() {
     let mut buf = [0; 5];
     peer.read_exact(&mut buf).unwrap();
     assert_eq!(&buf, b"early");
+}
+
+#[test]
+fn random_bytes_are_there_when_asked_for() {
+    let mut bench = Bench::new();
+    let question = Question::Random { bytes: 16 };
+    bench.act(vec![Action::Ask { ask: AskId(7), question }]);
+    let answer = bench.turns.machine.inputs.iter().find(|i| i.starts_with("answered 7 Ok("));
+    assert!(answer.is_some(), "{:?}", bench.turns.machine.inputs);
 }
 
 #[test]
