@@ -110,7 +110,7 @@ fn wait_event(process: &Process, output: &Output, old_port: u16, new_port: u16) 
     running(process, output, "+switch-master", || {
         let events = output.events("+switch-master");
         let found = events.iter().find(|(_, text)| *text == wanted);
-        found.map(|(at_ms, _)| *at_ms).ok_or_else(|| format!("{events:?}"))
+        found.map(|(at_ms, _)| *at_ms).ok_or_else(|| format!("{events:?}; {output:?}"))
     })
 }
 

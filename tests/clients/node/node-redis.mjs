@@ -22,7 +22,6 @@ const client = createSentinel({
 });
 const replicas = new Set();
 let master;
-let size;
 client.on('error', (error) => say('error', Date.now(), String(error)));
 client.on('client-error', () => {});
 client.on('topology-change', (change) => {
@@ -31,20 +30,19 @@ client.on('topology-change', (change) => {
         master = change.node;
     } else if (change.type === 'REPLICA_ADD') {
         replicas.add(change.node.port);
-    } else if (change.type === 'SENTINE_LIST_CHANGE') {
-        size = change.size;
     }
 });
 await client.connect();
-check(master && size, 'no topology');
+check(master, 'no topology');
 
 const plain = createClient({ socket: sentinels[0], RESP: protocol, ...forSentinels });
 plain.on('error', (error) => say('error', Date.now(), String(error)));
 await plain.connect();
+const peers = await plain.sendCommand(['SENTINEL', 'sentinels', name]);
 const [host, port] = await plain.sendCommand(['SENTINEL', 'get-master-addr-by-name', name]);
 check(host === master.host && Number(port) === master.port, { host, port, master });
 const ports = [...replicas].map(Number).sort((a, b) => a - b);
-say('discovered', `${master.host}:${master.port}`, ports.join(','), size - 1);
+say('discovered', `${master.host}:${master.port}`, ports.join(','), peers.length);
 
 const events = plain.duplicate();
 events.on('error', (error) => say('error', Date.now(), String(error)));

@@ -18,7 +18,9 @@ protocol = int(os.environ["RESP"])
 
 
 def say(*words):
-    print(*words, flush=True)
+    # In one piece: two threads write.
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
 
 
 def now_ms():
@@ -86,4 +88,5 @@ def main():
     say("after", f"{host}:{port}")
 
 
-main()
+if __name__ == "__main__":
+    main()
