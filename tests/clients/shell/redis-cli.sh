@@ -16,8 +16,8 @@ now_ms() { date +%s%3N; }
 sentinel() {
     address=$1
     shift
-    REDISCLI_AUTH=$SENTINEL_PASSWORD redis-cli $option --no-auth-warning --raw \
-        ${SENTINEL_USER:+--user "$SENTINEL_USER"} -h "${address%:*}" -p "${address#*:}" "$@"
+    redis-cli $option --no-auth-warning --raw ${SENTINEL_USER:+--user "$SENTINEL_USER"} \
+        ${SENTINEL_PASSWORD:+--pass "$SENTINEL_PASSWORD"} -h "${address%:*}" -p "${address#*:}" "$@"
 }
 
 master_address() {
@@ -45,8 +45,8 @@ done &
 listener=$!
 
 while [ ! -e "$STOP_FILE" ]; do
-    value=$(REDISCLI_AUTH=$DATA_PASSWORD redis-cli --no-auth-warning -h "${address%:*}" \
-        -p "${address#*:}" INCR counter 2>&1)
+    value=$(redis-cli --no-auth-warning ${DATA_PASSWORD:+--pass "$DATA_PASSWORD"} \
+        -h "${address%:*}" -p "${address#*:}" INCR counter 2>&1)
     case $value in
     *[!0-9]* | '')
         say error "$(now_ms)" "$value"

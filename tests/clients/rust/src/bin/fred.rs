@@ -52,7 +52,6 @@ fn client(task: &Task) -> Result<Client, Error> {
         ..Default::default()
     };
     Builder::from_config(config)
-        .with_connection_config(|config| config.max_command_attempts = 0)
         .set_policy(ReconnectPolicy::new_constant(0, 50))
         .build()
 }
