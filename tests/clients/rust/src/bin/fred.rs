@@ -51,9 +51,7 @@ fn client(task: &Task) -> Result<Client, Error> {
         password: task.data_password.clone(),
         ..Default::default()
     };
-    Builder::from_config(config)
-        .set_policy(ReconnectPolicy::new_constant(0, 50))
-        .build()
+    Builder::from_config(config).set_policy(ReconnectPolicy::new_constant(0, 50)).build()
 }
 
 fn sentinel(task: &Task) -> Result<SentinelClient, Error> {

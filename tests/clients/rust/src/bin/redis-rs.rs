@@ -53,11 +53,7 @@ fn client(task: &Task, server_type: SentinelServerType) -> RedisResult<SentinelC
     builder.build()
 }
 
-async fn discover(
-    task: &Task,
-    sentinel: &Client,
-    masters: &mut SentinelClient,
-) -> RedisResult<()> {
+async fn discover(task: &Task, sentinel: &Client, masters: &mut SentinelClient) -> RedisResult<()> {
     let mut questions = sentinel.get_multiplexed_async_connection().await?;
     let mut ask = async |what: &str| -> RedisResult<Vec<HashMap<String, String>>> {
         redis::cmd("SENTINEL").arg(what).arg(&task.master).query_async(&mut questions).await
