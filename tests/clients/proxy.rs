@@ -145,12 +145,14 @@ fn note_request(record: &mut Record, words: &[Vec<u8>]) {
     record.commands.insert(name);
 }
 
-/// Errors at the begin of a chunk: good enough for clients, which mostly wait for their replies.
+/// Error replies, known by their first word: no line of a longer reply looks like one. A line that
+/// is cut by the end of a chunk is missed.
 fn note_errors(record: &mut Record, bytes: &[u8]) {
     for line in bytes.split(|byte| *byte == b'\n') {
-        if !line.starts_with(b"-") || !line.ends_with(b"\r") {
-            return;
+        let word = line.strip_prefix(b"-").unwrap_or_default();
+        let word = word.split(|byte| *byte == b' ').next().unwrap_or_default();
+        if word.len() > 1 && word.iter().all(u8::is_ascii_uppercase) {
+            record.errors.insert(String::from_utf8_lossy(line).trim().to_string());
         }
-        record.errors.insert(String::from_utf8_lossy(line).trim().to_string());
     }
 }
