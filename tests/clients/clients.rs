@@ -4,6 +4,9 @@ use super::target_dir;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Name of a user with few rights at the sentinels.
+pub const CLIENT_USER: &str = "client";
+
 /// A client library or program.
 pub struct Client {
     /// Name in the output.
@@ -73,7 +76,8 @@ impl Client {
         let resp = if self.resp3 { 3 } else { 2 };
         let plain = Variant { name: "open", resp: 2, user: "", password: "" };
         let password = Variant { name: "password", resp, user: "", password: "of-the-sentinels" };
-        [plain, password].into_iter()
+        let user = Variant { name: "user", resp, user: CLIENT_USER, password: "of-the-client" };
+        [plain, password, user].into_iter()
     }
 
     /// The command that starts it. A word `@path` is below target/clients, one with a slash below

@@ -2,6 +2,7 @@
 
 use super::clients::Variant;
 use super::proxy::{Journal, Proxy};
+use super::support::client::Client;
 use super::support::group::{GroupOptions, MASTER, monitor_lines};
 use super::support::node::{Node, NodeOptions, Role};
 use super::support::sentinel::{Sentinel, SentinelOptions};
@@ -15,6 +16,12 @@ const REPLICAS: usize = 2;
 const SENTINELS: usize = 3;
 /// Password of the sentinels among each other, and of the test.
 const PEER_PASSWORD: &str = "of-the-sentinels";
+/// The rights that are commonly recommended for clients, and the channels that these ask for.
+const CLIENT_RIGHTS: &str = "resetchannels &+switch-master &*switch-master &switch-master \
+    &-* &+sdown &[-+]sdown &[-+]odown &+slave &+slave-reconf-done &+sentinel \
+    -@all +@connection +subscribe +psubscribe +info +role \
+    +sentinel|get-master-addr-by-name +sentinel|master +sentinel|masters +sentinel|replicas \
+    +sentinel|slaves +sentinel|sentinels +sentinel|ckquorum";
 
 /// A running group; the first node is the master at the start.
 pub struct ClientGroup {
@@ -41,10 +48,26 @@ impl ClientGroup {
             sentinels.push(sentinel);
         }
         let group = ClientGroup { nodes, sentinels, proxies };
+        if !variant.user.is_empty() {
+            group.expect_limits(variant);
+        }
         for sentinel in &group.sentinels {
             wait::wait("the group to be discovered", LONG, || found_all(sentinel));
         }
         group
+    }
+
+    /// Sees that the client's user may not do what it needs not.
+    fn expect_limits(&self, variant: Variant) {
+        let endpoint = self.sentinels[0].endpoint();
+        let mut client = Client::connect(&endpoint).expect("the sentinel accepts");
+        let reply = client.ask(&["AUTH", variant.user, variant.password]).expect("a reply");
+        assert!(reply.is_ok(), "AUTH is answered by {reply:?}");
+        for words in [&["SENTINEL", "FAILOVER", MASTER][..], &["SUBSCRIBE", "+sdown-of-others"]] {
+            let reply = client.ask(words).expect("a reply");
+            let error = reply.error().unwrap_or_default();
+            assert!(error.starts_with("NOPERM "), "{words:?} is answered by {reply:?}");
+        }
     }
 
     /// `host:port,…` of the proxies.
@@ -102,6 +125,10 @@ fn sentinel_options(variant: Variant, master_port: u16, announced_port: u16) -> 
         options.lines.push(format!("sentinel sentinel-pass {PEER_PASSWORD}"));
         options.lines.push(format!("sentinel auth-pass {MASTER} {}", variant.data_password()));
         options.login = Some(("default".into(), PEER_PASSWORD.into()));
+    }
+    if !variant.user.is_empty() {
+        let (user, password) = (variant.user, variant.password);
+        options.lines.push(format!("user {user} on >{password} {CLIENT_RIGHTS}"));
     }
     options
 }

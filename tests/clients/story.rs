@@ -54,6 +54,8 @@ pub fn run(client: &Client, variant: Variant, journal: &Arc<Journal>) -> (String
     let code = process.wait("the client to end");
     assert_eq!(code, 0, "the client's exit code; {:?}", output.lines().last());
     assert_eq!(output.word("after"), Ok(format!("127.0.0.1:{}", new.port)));
+    let refused = journal.errors().into_iter().find(|error| error.starts_with("-NO"));
+    assert_eq!(refused, None, "what the sentinels refused");
     let gap_ms = longest_gap_ms(&output.writes());
     assert!(gap_ms < MAX_GAP_MS, "no writes for {gap_ms} ms");
     let version = output.word("version").unwrap_or_default();
