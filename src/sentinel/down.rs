@@ -52,7 +52,10 @@ impl Sentinel {
 
     /// When sdown has to be looked at; far away while it is set (only an answer clears it).
     pub(super) fn sdown_due(&self, inst: InstId) -> Mono {
-        if self.base(inst).sdown.is { NEVER } else { self.down_from(inst) }
+        if self.base(inst).sdown.is {
+            return NEVER;
+        }
+        self.down_from(inst).max(self.tilt.judge_from)
     }
 
     /// After an answer: clears sdown if it no longer holds. It is never set here, as the PONG that
@@ -66,7 +69,7 @@ impl Sentinel {
     /// Sets or clears sdown.
     pub(super) fn check_sdown(&mut self, cx: &mut Cx, inst: InstId) {
         let down = self.down_from(inst) <= cx.now;
-        if down == self.base(inst).sdown.is {
+        if down == self.base(inst).sdown.is || (down && cx.now < self.tilt.judge_from) {
             return;
         }
         let base = self.base_mut(inst);
