@@ -4,6 +4,7 @@
 use super::Server;
 use super::client::Client;
 use super::table::Command;
+use super::work::LOOK_NS;
 use crate::resp::write::{self, Dialect};
 use crate::sentinel::Sentinel;
 use crate::sentinel::action::Cx;
@@ -49,6 +50,12 @@ impl Call<'_, '_> {
     /// The client. It is there while its command runs: closing happens after it.
     pub fn client(&mut self) -> &mut Client {
         self.server.clients.get_mut(&self.conn).expect("a client outlives its command")
+    }
+
+    /// Accounts for a command that looks at every client.
+    pub fn charge_look_at_clients(&mut self) {
+        let count = self.server.clients.len();
+        self.server.work.charge_each(count, LOOK_NS);
     }
 
     pub fn ok(&mut self) {

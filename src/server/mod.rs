@@ -38,6 +38,7 @@ pub mod table;
 mod tests;
 mod tracking;
 mod waits;
+mod work;
 
 use auth::Users;
 use client::{Client, Hold};
@@ -46,6 +47,7 @@ use pubsub::PubSub;
 use stats::Stats;
 use table::Names;
 use waits::Waits;
+use work::Work;
 
 /// The version that INFO and HELLO tell: clients look at it to know what they may send, and what
 /// 7.2 brought (CLIENT SETINFO, CONFIG with several parameters) is here. Our own stands in
@@ -56,6 +58,11 @@ pub const REDIS_VERSION: &str = "7.2.0";
 const OUTPUT_HOLD_BYTES: usize = 1 << 20;
 /// When it is served again.
 const OUTPUT_RESUME_BYTES: usize = OUTPUT_HOLD_BYTES / 4;
+
+/// So many connections that are about to be closed do not count as clients.
+const LINGERING_FREE: usize = 32;
+/// What is kept of the buffer for replies that nobody gets.
+const SINK_KEPT_BYTES: usize = 64 << 10;
 
 /// CLIENT PAUSE in force.
 #[derive(Clone, Copy, Debug)]
@@ -74,11 +81,14 @@ pub struct Server {
     names: Names,
     users: Users,
     clients: BTreeMap<ConnId, Client>,
+    /// Connections that are closed as soon as they have taken their output.
+    lingering: BTreeSet<ConnId>,
     next_client_id: u64,
     maxclients: u32,
     pubsub: PubSub,
     stats: Stats,
     waits: Waits,
+    work: Work,
     pause: Option<Pause>,
     /// Clients whose hold has ended and whose unread requests are to be looked at.
     resumed: BTreeSet<ConnId>,
@@ -106,10 +116,12 @@ impl Server {
             cpu: CpuTimes::default(),
             started: now,
             clients: BTreeMap::new(),
+            lingering: BTreeSet::new(),
             next_client_id: 1,
             pubsub: PubSub::default(),
             stats: Stats::default(),
             waits: Waits::default(),
+            work: Work::default(),
             pause: None,
             resumed: BTreeSet::new(),
             over_soft: BTreeSet::new(),
@@ -140,6 +152,11 @@ impl Server {
         self.clients.contains_key(&conn)
     }
 
+    /// A turn begins: clients may cause work again.
+    pub fn begin_turn(&mut self) {
+        self.work.begin_turn();
+    }
+
     /// A client connected. It may be refused: then it gets an error and is closed.
     pub fn accepted(&mut self, cx: &mut Cx, conn: ConnId, endpoint: Endpoint, fd: i32) {
         self.begin();
@@ -152,7 +169,7 @@ impl Server {
             };
             cx.log(LogLevel::Verbose, text);
         }
-        let refusal = if self.clients.len() >= self.maxclients as usize {
+        let refusal = if self.is_full() {
             Some(&b"ERR max number of clients reached"[..])
         } else if self.is_protected_from(&endpoint) {
             Some(PROTECTED)
@@ -164,6 +181,7 @@ impl Server {
             if let Some(out) = cx.out.buffer(conn) {
                 crate::resp::write::error(out, text);
             }
+            self.lingering.insert(conn);
             cx.act(Action::CloseAfterFlush { conn });
             return;
         }
@@ -171,6 +189,13 @@ impl Server {
         self.stats.connections += 1;
         let authenticated = self.users.default_is_open();
         self.clients.insert(conn, Client { authenticated, ..client });
+    }
+
+    /// Whether there is no room for another client. Some that are about to be gone may overlap with
+    /// those that take their place; more than that use up the descriptors of others.
+    fn is_full(&self) -> bool {
+        let lingering = self.lingering.len().saturating_sub(LINGERING_FREE);
+        self.clients.len() + lingering >= self.maxclients as usize
     }
 
     fn is_protected_from(&self, endpoint: &Endpoint) -> bool {
@@ -188,6 +213,7 @@ impl Server {
 
     /// A client's connection is gone. Harmless for one that was forgotten before.
     pub fn closed(&mut self, cx: &mut Cx, conn: ConnId) {
+        self.lingering.remove(&conn);
         let Some(client) = self.forget(conn) else { return };
         if self.logs(LogLevel::Verbose) {
             let line = client.describe(cx.now, self.unixsocket());
@@ -238,12 +264,13 @@ impl Server {
             self.end_pause();
         }
         self.run_due_waits(cx, sentinel);
+        self.run_cut_off(cx, sentinel);
         self.run_resumed(cx, sentinel);
     }
 
     /// When [`Server::run_due`] has work again.
     pub fn next_deadline(&self) -> Option<Mono> {
-        if !self.resumed.is_empty() {
+        if !self.resumed.is_empty() || !self.work.waiting.is_empty() {
             return Some(Mono(0));
         }
         let pause = self.pause.map(|pause| pause.until);
@@ -273,6 +300,7 @@ impl Server {
 
     fn deliver(&mut self, cx: &mut Cx, channel: &[u8], text: &[u8]) {
         let mut reached = Vec::new();
+        self.work.charge_each(self.pubsub.patterns.len(), work::LOOK_NS);
         for to in self.pubsub.deliveries(channel) {
             let Some(client) = self.clients.get(&to.conn) else { continue };
             if let Some(out) = cx.out.buffer(to.conn) {
@@ -280,6 +308,8 @@ impl Server {
                 reached.push(to.conn);
             }
         }
+        let bytes = channel.len() + text.len() + 40;
+        self.work.charge_each(reached.len() * bytes, work::BYTE_NS);
         for conn in reached {
             self.check_output(cx, conn);
         }
@@ -298,13 +328,21 @@ impl Server {
         }
     }
 
+    /// Empties the reply that nobody gets; a large one is given back.
+    fn drop_sink(&mut self) {
+        self.sink.clear();
+        if self.sink.capacity() > SINK_KEPT_BYTES {
+            self.sink = Vec::new();
+        }
+    }
+
     /// Notes how much output waits for a client, and acts on the limits of its class.
     fn check_output(&mut self, cx: &mut Cx, conn: ConnId) {
         if self.running == Some(conn) {
             return;
         }
         let Some(client) = self.clients.get_mut(&conn) else { return };
-        client.unsent = cx.out.buffer(conn).map_or(0, |out| out.len());
+        client.unsent = cx.out.unsent(conn);
         let limit = limit_of(&self.settings, client);
         if is_over(limit.soft_bytes, client.unsent) {
             client.over_soft_since.get_or_insert(cx.now);
@@ -352,6 +390,7 @@ impl Server {
     /// Closes a client as soon as it has taken its output.
     fn close_after_flush(&mut self, cx: &mut Cx, conn: ConnId) {
         if self.forget(conn).is_some() {
+            self.lingering.insert(conn);
             cx.act(Action::CloseAfterFlush { conn });
         }
     }
