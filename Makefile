@@ -22,7 +22,7 @@ INSTALL_PROGRAM ?= $(PROGRAM)
 export PREFIX DESTDIR BINDIR MANDIR UNITDIR SYSUSERSDIR CONFDIR COMPAT COMPAT_NAMES INSTALL_PROGRAM
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test lint fmt install uninstall clean help
+.PHONY: build demo bench test lint fmt install uninstall clean help
 
 build: ## Build the daemon, optimized (this is what plain `make` does)
 	@utils/get-redis cargo cc
@@ -32,6 +32,11 @@ demo: ## Kill a primary and watch three sentinels fail over (about half a minute
 	@utils/get-redis cargo cc redis-server
 	@$(CARGO) build --release --locked --bin sentineld --example demo
 	@$(TARGET)/release/examples/demo
+
+bench: ## Measure beside redis-sentinel, writes docs/bench.md (FULL=1: 45 minutes)
+	@utils/get-redis cargo cc redis-server redis-sentinel
+	@$(CARGO) build --release --locked --bin sentineld --example bench
+	@$(TARGET)/release/examples/bench $(if $(FULL),--full) $(if $(ONLY),--only $(ONLY))
 
 test: ## Run all tests; those against real servers need redis-server and redis-sentinel
 	@utils/get-redis cargo cc redis-server redis-sentinel redis-cli

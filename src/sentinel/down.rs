@@ -224,7 +224,7 @@ impl Sentinel {
                 self.note_peer_vote(cx, id, leader, *epoch as u64);
             }
         }
-        if again && self.masters[master].base.sdown.is {
+        if again && self.masters[master].base.sdown.is && self.tilt.since.is_none() {
             self.ask_peer(cx, id);
         }
         self.arm(cx.now, InstId::Peer(id));
@@ -250,7 +250,7 @@ impl Sentinel {
     /// A peer that asks us holds the master down, most likely: if we do too and it said
     /// otherwise last time, ask it again at once.
     pub(super) fn hint_from(&mut self, cx: &mut Cx, master: MasterId, asker: Option<&[u8]>) {
-        if !self.masters[master].base.sdown.is {
+        if !self.masters[master].base.sdown.is || self.tilt.since.is_some() {
             return;
         }
         let peers: Vec<PeerId> = self.masters[master].peers.values().copied().collect();

@@ -17,6 +17,8 @@ use crate::util::time::{Mono, Wall};
 /// Bounds of the step between candidates, in ms.
 const STEP_MIN_MS: u64 = 20;
 const STEP_MAX_MS: u64 = 250;
+/// A leader that was out of our sight when it got our vote has this long for its work, in ms.
+const UNSEEN_LEADER_MS: u64 = 1_000;
 /// At most so many candidates are waited for.
 const MAX_STEPS: u64 = 5;
 /// Early new elections after failed ones; then the plain delay of 2 × failover-timeout.
@@ -31,8 +33,16 @@ pub struct Election {
     pub attempts: u32,
     /// The last attempt found no suitable replica: wait until there is one.
     pub needs_replica: bool,
-    /// For whom we voted last, in which epoch.
-    pub voted_for: Option<(Vec<u8>, u64)>,
+    /// For whom we voted last.
+    pub voted_for: Option<VotedFor>,
+}
+
+/// The leader we are waiting for.
+#[derive(Clone, Debug)]
+pub struct VotedFor {
+    pub leader: Vec<u8>,
+    /// Until then it may work though we do not see it: it asked for the vote, so it was alive.
+    pub trusted_until: Mono,
 }
 
 impl Election {
@@ -119,7 +129,9 @@ impl Sentinel {
         let (true, Some(odown_since)) = (master.odown.is, master.odown.since) else {
             return NEVER;
         };
-        if master.failover.is_some() {
+        // A vote for another that is being saved: wait for how that ends.
+        let promised = master.vote.latest().leader.as_ref().is_some_and(|id| *id != self.myid);
+        if master.failover.is_some() || (promised && !master.vote.pending.is_empty()) {
             return NEVER;
         }
         let steps = self.stagger_now(now, id);
@@ -150,15 +162,18 @@ impl Sentinel {
     /// Since when the leader we voted for is gone, if it is and nobody was promoted.
     fn leader_lost(&self, id: MasterId) -> Option<Mono> {
         let master = &self.masters[id];
-        let (leader, _) = master.election.voted_for.as_ref()?;
-        let peer = &self.peers[*master.peers.get(leader)?];
+        let voted = master.election.voted_for.as_ref()?;
+        let peer = &self.peers[*master.peers.get(&voted.leader)?];
         if self.a_replica_is_master(id) {
             return None;
         }
         let link = &self.links[peer.base.link];
         match (peer.base.sdown.is, link.connected()) {
             (false, true) => None,
-            _ => link.outstanding_since.or(peer.base.sdown.since),
+            _ => {
+                let lost = link.outstanding_since.or(peer.base.sdown.since);
+                lost.map(|at| at.max(voted.trusted_until))
+            }
         }
     }
 
@@ -193,12 +208,20 @@ impl Sentinel {
         cx.log(LogLevel::Notice, text);
     }
 
+    fn voted_for(&self, now: Mono, id: MasterId, leader: Vec<u8>) -> VotedFor {
+        let peer = self.masters[id].peers.get(&leader).map(|peer| &self.peers[*peer]);
+        let unseen = peer.is_some_and(|peer| !self.is_live(now, peer));
+        let trusted_until = now.after(if unseen { UNSEEN_LEADER_MS } else { 0 });
+        VotedFor { leader, trusted_until }
+    }
+
     /// We voted for another: let it work.
     pub(super) fn defer_to(&mut self, cx: &mut Cx, id: MasterId, leader: Vec<u8>, epoch: u64) {
         let start = cx.now.after(cx.rng.below(1_000));
+        let voted_for = Some(self.voted_for(cx.now, id, leader));
         let master = &mut self.masters[id];
         master.failover_start = Some(start);
-        master.election = Election { voted_for: Some((leader, epoch)), ..Election::default() };
+        master.election = Election { voted_for, ..Election::default() };
         if let Some(failover) = &master.failover
             && failover.state == State::WaitStart
             && failover.epoch < epoch
@@ -250,7 +273,8 @@ impl Sentinel {
             Count::Won | Count::Open => self.check_election_timeout(cx, id, failover),
             Count::Lost => {
                 let leader = winner.unwrap_or_default();
-                self.masters[id].election.voted_for = Some((leader, failover.epoch));
+                let voted_for = Some(self.voted_for(cx.now, id, leader));
+                self.masters[id].election.voted_for = voted_for;
                 self.abort_failover(cx, id, "-failover-abort-not-elected");
             }
             Count::Split => {

@@ -345,8 +345,10 @@ impl Sentinel {
                 let event = Event::warning("+failover-end-for-timeout");
                 self.plain_event(cx, event, InstId::Master(id));
             }
+            let told = |id: &ReplicaId| self.replicas[*id].reconf == ReconfState::Sent;
+            let rest: Vec<ReplicaId> = left.into_iter().filter(|id| !told(id)).collect();
             self.end_reconf(cx, id);
-            for replica in left {
+            for replica in rest {
                 self.reconf_best_effort(cx, id, replica);
             }
             return;
@@ -438,7 +440,11 @@ impl Sentinel {
     fn reconf_due(&self, id: MasterId) -> Mono {
         let master = &self.masters[id];
         let Some(reconf) = &master.reconf else { return NEVER };
-        let end = reconf.since.after(master.options.failover_timeout_ms + 1);
+        // While the new master is down nothing ends, see `step_reconf`.
+        let end = match master.base.sdown.is {
+            true => NEVER,
+            false => reconf.since.after(master.options.failover_timeout_ms + 1),
+        };
         let limit_ms = self.periods.slave_reconf_timeout_ms;
         let sent = self.replicas_of(id).filter(|replica| replica.reconf == ReconfState::Sent);
         let slow = sent.filter_map(|replica| replica.reconf_sent).min();

@@ -6,6 +6,7 @@ use super::action::{Cx, LogLevel};
 use super::event::{Event, Subject};
 use super::failover::State;
 use super::instance::{InstId, MasterId, ReconfState, ReplicaId, Role};
+use super::names::HostState;
 use crate::util::num::{parse_i64, parse_u64};
 
 /// Most replicas a master may have here; further ones are not watched.
@@ -229,14 +230,13 @@ impl Sentinel {
     }
 
     fn replica_says_slave(&mut self, cx: &mut Cx, id: ReplicaId) {
+        let master_id = self.replicas[id].master;
+        let follows = self.follows_ours(cx, id);
         let replica = &self.replicas[id];
-        let master = &self.masters[replica.master];
-        let master_id = master.id;
-        let follows = master.base.addr.is_at(&replica.master_host, replica.master_port);
         if replica.reconf != ReconfState::None {
-            self.note_reconf(cx, id, follows);
-        } else if !follows {
-            let wait_ms = master.options.failover_timeout_ms;
+            self.note_reconf(cx, id, follows == Some(true));
+        } else if follows == Some(false) {
+            let wait_ms = self.masters[master_id].options.failover_timeout_ms;
             let changed_ms = cx.now.since(replica.conf_changed);
             let quiet = self.no_down_within(cx, InstId::Replica(id), wait_ms);
             if self.looks_sane(cx, master_id) && quiet && changed_ms > wait_ms {
@@ -245,6 +245,25 @@ impl Sentinel {
             }
         }
         self.master_progress(cx, master_id);
+    }
+
+    /// Whether the master that a replica reports is ours; `None`: it is named by a host that is
+    /// being looked up.
+    fn follows_ours(&mut self, cx: &mut Cx, id: ReplicaId) -> Option<bool> {
+        let replica = &self.replicas[id];
+        let addr = &self.masters[replica.master].base.addr;
+        if addr.is_at(&replica.master_host, replica.master_port) {
+            return Some(true);
+        }
+        if addr.port != replica.master_port {
+            return Some(false);
+        }
+        let (ours, host) = (addr.ip, replica.master_host.clone());
+        match self.host_state(cx, &host) {
+            HostState::Known(ip) => Some(Some(ip) == ours),
+            HostState::Bad => Some(false),
+            HostState::Pending => None,
+        }
     }
 
     /// Whether no sdown (or odown) of the instance began within the last `ms`.

@@ -75,6 +75,8 @@ pub struct Base {
     pub publish_retry_at: Option<Mono>,
     /// The moment its entry in the timer queue is set to.
     pub armed: Option<Mono>,
+    /// When it was last handled by the timer; it is not handled again in the same ms.
+    pub fired: Option<Mono>,
 }
 
 /// What masters and replicas tell with INFO (spec/protocol.md section 5).

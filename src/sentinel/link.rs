@@ -19,6 +19,8 @@ id_type!(
 
 /// Periodic commands are held back while this many commands per sharer are unanswered.
 pub const MAX_PENDING: usize = 100;
+/// Where a refusal counts as down soon, it is tried again after this, at the earliest.
+const REFUSED_RETRY_MS: u64 = 20;
 /// A link with more unsent output than this is closed.
 pub const MAX_UNSENT_BYTES: usize = 256 * 1024;
 /// The channel of hellos.
@@ -150,7 +152,14 @@ impl Sentinel {
         if base.addr.port == 0 || link.connected() {
             return super::timers::NEVER;
         }
-        let period_ms = self.ping_period_ms(inst);
+        let plain_ms = self.ping_period_ms(inst);
+        let period_ms = match self.masters[self.master_of(inst)].options.refused_down_after_ms {
+            // Down so soon must not rest on one refusal: it may be a quick restart.
+            limit_ms if limit_ms > 0 && link.refused && !base.sdown.is => {
+                plain_ms.min((limit_ms / 4).max(REFUSED_RETRY_MS))
+            }
+            _ => plain_ms,
+        };
         link.last_reconnect.map_or(Mono(0), |at| at.after(period_ms))
     }
 

@@ -137,6 +137,7 @@ impl Sentinel {
             }
             let link = base.link;
             self.base_mut(inst).addr.ip = Some(ip);
+            self.links[link].last_reconnect = None;
             self.drop_connections(cx, link, "address-change");
             self.arm(cx.now, inst);
         }

@@ -54,12 +54,11 @@ impl Sentinel {
         if !self.alive(inst) || self.base(inst).armed != Some(at) {
             return;
         }
-        self.base_mut(inst).armed = None;
+        let base = self.base_mut(inst);
+        base.armed = None;
+        base.fired = Some(cx.now);
         self.handle_instance(cx, inst);
-        if self.alive(inst) {
-            let due = self.due(cx.now, inst).max(cx.now.after(1));
-            self.arm_at(inst, due);
-        }
+        self.arm(cx.now, inst);
     }
 
     /// Makes sure that the entry of an instance in the timer queue is not later than its deadline.
@@ -72,6 +71,8 @@ impl Sentinel {
 
     fn arm_at(&mut self, inst: InstId, due: Mono) {
         let base = self.base_mut(inst);
+        // A deadline that stays in the past must not make the turn endless.
+        let due = base.fired.map_or(due, |fired| due.max(fired.after(1)));
         if base.armed.is_none_or(|armed| due < armed) {
             base.armed = Some(due);
             self.timers.push(due, Timer::Instance(inst));

@@ -32,6 +32,7 @@ impl Base {
             publish_in_flight: false,
             publish_retry_at: None,
             armed: None,
+            fired: None,
         }
     }
 }

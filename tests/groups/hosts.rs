@@ -22,6 +22,8 @@ const SENTINEL_PORT: u16 = 26379;
 const MAX_OUTPUT_BYTES: usize = 320 * 1024;
 /// More turns than this within one ms mean a deadline that never goes away.
 const MAX_TURNS_PER_MS: u32 = 2_000;
+/// More rounds of due work than this in one turn mean the same.
+const MAX_ROUNDS: u32 = 1_000;
 /// The wall clock at the beginning.
 const EPOCH_UNIX_MS: u64 = 1_790_000_000_000;
 
@@ -231,9 +233,12 @@ impl World {
         while !self.sentinels[sentinel].doomed && self.take_input(sentinel) {
             self.drain(sentinel);
         }
+        let mut rounds = 0;
         while !self.sentinels[sentinel].doomed {
             let more = self.node(sentinel).run_due();
             self.drain(sentinel);
+            rounds += 1;
+            assert!(rounds < MAX_ROUNDS, "sentinel {sentinel} has always more that is due");
             if !more {
                 break;
             }
@@ -523,7 +528,7 @@ impl World {
     }
 
     /// Writes what the sockets take.
-    fn flush(&mut self, sentinel: usize) {
+    pub fn flush(&mut self, sentinel: usize) {
         let keys = std::mem::take(&mut self.sentinels[sentinel].blocked);
         for key in keys {
             let Some(conn) = self.net.conns.get(&key) else { continue };

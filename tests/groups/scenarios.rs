@@ -226,7 +226,10 @@ fn bad_disks() {
 #[test]
 fn slow_disks() {
     for seed in seeds(20) {
-        let mut world = random_world("slow_disks", seed);
+        let mut rng = Rng::new(seed ^ 0x5eed);
+        let options = Options { failover_timeout_ms: 20_000, ..random_options(&mut rng) };
+        let mut world = World::new("slow_disks", seed, options);
+        world.discover();
         world.options.save_us = (3 * SECOND, 3 * SECOND);
         world.run_for(5 * SECOND);
         let master = world.first_master(0);

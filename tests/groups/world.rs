@@ -520,7 +520,14 @@ impl World {
 
     /// The process stands still.
     pub fn pause(&mut self, sentinel: usize) {
+        if !self.sentinels[sentinel].runs() {
+            return;
+        }
         self.trace(|| format!("pause {sentinel}"));
+        // Sockets take a few bytes at once: a torn write here would only be one of the model's.
+        let torn = std::mem::replace(&mut self.options.torn, false);
+        self.flush(sentinel);
+        self.options.torn = torn;
         self.sentinels[sentinel].paused = true;
     }
 

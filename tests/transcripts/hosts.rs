@@ -3,13 +3,13 @@
 //! `node NAME PORT key=value…` makes a data node, `peer NAME PORT key=value…` a sentinel, and
 //! `set NAME key=value…` changes one:
 //! - all: `ip`, `id` (a digit, or 40 digits), `mode` up | silent (nothing is answered, but all is
-//!   kept) | refused, `delay` of answers in ms, `ping`, `info`, `publish`
-//!   and `subscribe`: an error instead;
-//! - nodes: `of` (name or host:port, `nobody` for a master), `offset`, `priority`, `link` up | down,
-//!   `down` in seconds, `obeys` yes | no (SLAVEOF), `resync` in ms after SLAVEOF, `lists` (replicas
-//!   that a master reports; all that follow it if not given);
-//! - sentinels: `says` up | down, `vote` me (the asker) | `*` | name of another, `epoch` of that
-//!   vote (as asked if not given), `ask` an error instead of an answer.
+//!   kept) | refused, `delay` of answers in ms, `ping`, `info`, `publish` and `subscribe`: an error
+//!   instead;
+//! - nodes: `of` (name or host:port, `nobody` for a master), `offset`, `priority`, `link` up or
+//!   down, `down` in seconds, `obeys` yes | no (SLAVEOF), `resync` in ms after SLAVEOF, `lists`
+//!   (replicas that a master reports; all that follow it if not given);
+//! - sentinels: `says` up | down, `vote` me (the asker) | `*` | another id, `epoch` of that vote
+//!   (as asked if not given), `ask` an error instead of an answer.
 #![forbid(unsafe_code)]
 
 use std::net::IpAddr;
@@ -206,7 +206,7 @@ impl Host {
         let (asked, runid) = (number::<u64>(&words[4]), &words[5]);
         let (leader, epoch) = match (runid.as_str(), voter.vote.as_str()) {
             ("*", _) => ("*", 0),
-            (_, "*") => ("*", voter.epoch.unwrap_or(0)),
+            (_, "*") => ("*", voter.epoch.unwrap_or(asked)),
             (asker, "me") => (asker, voter.epoch.unwrap_or(asked)),
             (_, other) => (other, voter.epoch.unwrap_or(asked)),
         };

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!    1.002  # +sdown master …         a log line; # warning, * notice, - verbose, . debug
-//!    1.002  close m:pubsub            and connect, lost, refused, save N, spawn, kill, lookup, exit
+//!    1.002  close m:pubsub            and connect, lost, refused, save N, spawn, lookup, exit
 //!    1.002  m:cmd < INFO | PING       commands that left in one write
 //!    1.003  k1 > OK                   an answer to a client
 //!    routine: m PING 9 INFO 1         commands of every day, counted at the end of a block
@@ -106,6 +106,7 @@ fn the_stories_go_as_they_are_written() {
             continue;
         }
         seen += 1;
+        println!("== {name}");
         let text = fs::read_to_string(&path).expect("a readable transcript");
         let (new, found) = run(&text);
         if update {

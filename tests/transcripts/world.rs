@@ -5,39 +5,34 @@
 //! - `node`, `peer`, `set`: see `hosts.rs`;
 //! - `advance MS`; `until TEXT MS`: until a log line holds the text; `stop MS`: the process sleeps
 //!   while the world goes on, then everything that came meanwhile is there in one turn;
-//! - `hello NODE from=PEER key=value…`: a hello comes on the subscription of NODE (`epoch`, `config`,
-//!   `name`, `at`, and `id`, `ip`, `port` of the sender); `publish CLIENT from=…`: directly;
+//! - `hello NODE from=PEER key=value…`: a hello comes on the subscription of NODE (`epoch`,
+//!   `config`, `name`, `at`, and `id`, `ip`, `port` of the sender);
+//! - `publish CLIENT from=…`: the same, sent to us directly;
 //! - `client NAME WORDS…`: a request; `bye NAME`: it closes;
 //! - `saves auto | hold`, `saved ok | failed`; `dns NAME IP | failed` answers a lookup;
 //! - `close NODE:cmd | NODE:pubsub`; `raw NODE:cmd TEXT`: bytes;
 //! - `state MASTER`: what is known; `file WORD`: saved lines that hold the word;
 //! - `show` and `hide` with `links` (connects and their failures), `intro` (what a connection
-//!   begins with), `routine` (PING, INFO, PUBLISH), `asks` (IS-MASTER-DOWN-BY-ADDR with `*`); `quiet`: the outcome of this block is left
-//!   out.
+//!   begins with), `routine` (PING, INFO, PUBLISH), `asks` (IS-MASTER-DOWN-BY-ADDR with `*`);
+//! - `quiet`: the outcome of this block is left out.
 #![forbid(unsafe_code)]
+
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
-use sentineld::config::load::{Files, Loaded, load};
-use sentineld::config::rewrite::rewrite;
-use sentineld::node::{Closed, Endpoint, Node, ProcessFacts, Setup};
-use sentineld::sentinel::action::{Action, LogLevel};
+use sentineld::node::{Closed, Endpoint, Node};
 use sentineld::sentinel::instance::InstId;
 use sentineld::util::ident::{ConnId, JobId, LookupId};
-use sentineld::util::time::{Clock, Mono, Wall};
 
 use super::hosts::{Answer, Host, Mode, bulk};
-use super::text::{number, pair, parse_all, request, request_words, show, words};
+use super::text::{number, pair, request, words};
 
 /// The id of the sentinel under test.
 const OWN_ID: &str = "5555555555555555555555555555555555555555";
 /// The monotonic time of the first start.
 const ORIGIN: u64 = 1_000_000_000;
-/// Sun Nov 22 00:00:00 2026: the wall clock then.
-const ORIGIN_WALL: u64 = 1_795_305_600_000;
-/// More turns without time passing mean a loop.
-const MAX_TURNS_AT_ONCE: usize = 10_000;
 
 /// Something that reaches the node at a later moment.
 enum Input {
@@ -80,27 +75,6 @@ pub struct World {
     heard: Vec<String>,
 }
 
-/// No files beside the one that is loaded.
-struct NoFiles;
-
-impl Files for NoFiles {
-    fn read(&mut self, _path: &[u8]) -> Result<Vec<u8>, String> {
-        Err("No such file or directory".to_string())
-    }
-    fn glob(&mut self, _pattern: &[u8]) -> Vec<Vec<u8>> {
-        Vec::new()
-    }
-    fn chdir(&mut self, _dir: &[u8]) -> Result<(), String> {
-        Ok(())
-    }
-    fn is_executable(&mut self, _path: &[u8]) -> bool {
-        true
-    }
-    fn can_append(&mut self, _path: &[u8]) -> Result<(), String> {
-        Ok(())
-    }
-}
-
 impl World {
     pub fn new() -> World {
         World {
@@ -135,6 +109,7 @@ impl World {
         }
         for command in commands {
             let line = self.with_ids(&command[0]);
+            println!("> {line}");
             self.run(&line, &command[1..]);
         }
         for (host, counts) in std::mem::take(&mut self.routine) {
@@ -305,7 +280,7 @@ impl World {
                 Answer::Reply(text) => bytes.push_str(&text),
                 Answer::Published(text, payload) => {
                     bytes.push_str(&text);
-                    self.to_subscribers(index, delay_ms, &payload);
+                    self.publish_to_subscribers(index, delay_ms, &payload);
                 }
                 Answer::Transaction(text) => {
                     bytes.push_str(&text);
@@ -325,7 +300,7 @@ impl World {
         self.conns.iter().filter(of_host).map(|(id, _)| *id).collect()
     }
 
-    fn to_subscribers(&mut self, index: usize, delay_ms: u64, payload: &str) {
+    fn publish_to_subscribers(&mut self, index: usize, delay_ms: u64, payload: &str) {
         let channel = bulk("__sentinel__:hello");
         let message = format!("*3\r\n$7\r\nmessage\r\n{channel}{}", bulk(payload));
         for sub in self.subscriptions(index) {
@@ -355,266 +330,8 @@ impl World {
 
     fn hello(&mut self, node: &str, fields: &[&str]) {
         let text = self.hello_text(fields);
-        self.to_subscribers(self.host(node), 0, &text);
+        self.publish_to_subscribers(self.host(node), 0, &text);
         self.turn();
-    }
-
-    // ---- the process -----------------------------------------------------------------------
-
-    fn clock(&self) -> Clock {
-        let unix_ms = ORIGIN_WALL + self.now - ORIGIN;
-        Clock { mono: Mono(self.now), wall: Wall { unix_ms, utc_offset_s: 0 } }
-    }
-
-    fn start(&mut self, text: &[u8]) {
-        let loaded: Loaded = load(text, None, &[], &mut NoFiles).expect("a good config");
-        let facts = ProcessFacts {
-            tcp_port: loaded.settings.port,
-            config_file: b"/s.conf".to_vec(),
-            ..ProcessFacts::default()
-        };
-        let mut node = Node::new(Setup { loaded, facts, random: [7; 32], clock: self.clock() });
-        self.disk = text.to_vec();
-        node.start();
-        self.node = Some(node);
-        self.turn();
-    }
-
-    fn restart(&mut self) {
-        self.node = None;
-        self.queue.clear();
-        self.conns.clear();
-        self.clients.clear();
-        self.lookups.clear();
-        self.writing.clear();
-        let disk = self.disk.clone();
-        self.start(&disk);
-    }
-
-    fn node(&mut self) -> &mut Node {
-        self.node.as_mut().expect("the story has a start")
-    }
-
-    fn at(&mut self, delay_ms: u64, input: Input) {
-        self.seq += 1;
-        self.queue.insert((self.now + delay_ms, self.seq), input);
-    }
-
-    fn advance(&mut self, ms: u64, until: Option<&str>) {
-        let end = self.now + ms;
-        let mut turns = 0;
-        let heard = self.heard.len();
-        loop {
-            let due = self.node().next_deadline().0.max(self.now);
-            let next = self.queue.keys().next().map_or(due, |(at, _)| due.min(*at));
-            if next > end {
-                break;
-            }
-            turns = if next == self.now { turns + 1 } else { 0 };
-            assert!(turns < MAX_TURNS_AT_ONCE, "the node does not come to rest");
-            self.now = next.max(self.now);
-            self.turn();
-            let seen = |text: &str| self.heard[heard..].iter().any(|line| line.contains(text));
-            if until.is_some_and(seen) {
-                return;
-            }
-        }
-        self.now = end;
-        if until.is_some() {
-            self.say("(did not happen)");
-        }
-    }
-
-    /// One turn of the contract between node and shell.
-    fn turn(&mut self) {
-        let clock = self.clock();
-        self.node().begin_turn(clock);
-        self.drain();
-        while let Some(entry) = self.queue.first_entry()
-            && entry.key().0 <= self.now
-        {
-            let input = entry.remove();
-            self.feed(input);
-            self.drain();
-        }
-        while self.node().run_due() {
-            self.drain();
-        }
-        self.drain();
-        self.node().end_turn();
-        self.drain();
-        self.flush();
-    }
-
-    fn feed(&mut self, input: Input) {
-        let now_clients: BTreeSet<ConnId> = self.clients.values().copied().collect();
-        match input {
-            Input::Bytes(conn, bytes) => {
-                if self.conns.contains_key(&conn) || now_clients.contains(&conn) {
-                    self.node().received(conn, &bytes);
-                }
-            }
-            Input::Closed(conn, why) => {
-                let known = self.conns.remove(&conn);
-                if let Some(conn) = &known {
-                    let what = if why == Closed::Refused { "refused" } else { "lost" };
-                    let label = conn.label.clone();
-                    self.say_link(what, &label);
-                }
-                if known.is_some() || !now_clients.contains(&conn) {
-                    self.node().closed(conn, why);
-                }
-            }
-            Input::Persisted(generation, ok) => {
-                let text = self.writing.remove(&generation).expect("a save in flight");
-                if ok {
-                    self.disk = text;
-                }
-                let result = if ok { Ok(()) } else { Err("No space left on device".to_string()) };
-                self.node().persisted(generation, result, 1);
-            }
-            Input::Resolved(lookup, ips) => self.node().resolved(lookup, ips),
-            Input::Spawned(job, pid) => self.node().spawned(job, Ok(pid)),
-            Input::Exited(pid) => self.node().child_exited(pid, 0, 0),
-        }
-    }
-
-    fn drain(&mut self) {
-        while let Some(action) = self.node().poll_action() {
-            self.act(action);
-        }
-    }
-
-    fn act(&mut self, action: Action) {
-        match action {
-            Action::Connect { conn, ip, port } => self.connect(conn, ip, port),
-            Action::Close { conn } | Action::CloseAfterFlush { conn } => {
-                if let Some(conn) = self.conns.remove(&conn) {
-                    self.say_link("close", &conn.label);
-                } else if let Some((name, _)) = self.clients.iter().find(|(_, id)| **id == conn) {
-                    let name = name.clone();
-                    self.clients.remove(&name);
-                    self.say(&format!("close {name}"));
-                }
-            }
-            Action::Persist { generation } => {
-                self.say(&format!("save {generation}"));
-                let job = self.node().take_save(generation).expect("the job of this save");
-                let text = rewrite(&self.disk, &job.state);
-                self.writing.insert(generation, text);
-                if !self.hold_saves {
-                    self.at(1, Input::Persisted(generation, true));
-                }
-            }
-            Action::Resolve { lookup, host } => {
-                let host = String::from_utf8_lossy(&host).into_owned();
-                self.say(&format!("lookup {host}"));
-                self.lookups.push((lookup, host));
-            }
-            Action::CheckScript { check, .. } => self.node().script_checked(check, true),
-            Action::Spawn { job, argv } => {
-                let argv: Vec<_> = argv.iter().map(|arg| String::from_utf8_lossy(arg)).collect();
-                self.say(&format!("spawn {}", argv.join(" ")));
-                let pid = 1_000 + job.0 as i32;
-                self.at(0, Input::Spawned(job, pid));
-                self.at(5, Input::Exited(pid));
-            }
-            Action::Kill { pid } => self.say(&format!("kill {pid}")),
-            Action::Log { level, text } => self.logged(level, &text),
-            Action::Exit { code, clean } => self.say(&format!("exit {code} clean={clean}")),
-            Action::Hold { .. } | Action::Publish { .. } | Action::SetLogLevel { .. } => {}
-        }
-    }
-
-    fn logged(&mut self, level: LogLevel, text: &[u8]) {
-        let text = String::from_utf8_lossy(text).into_owned();
-        // The action `save` tells it already.
-        if text == "Sentinel new configuration saved on disk"
-            || text.contains("-child ")
-            || (text.contains("-link-reconnection") && !self.shown.contains("links"))
-        {
-            return;
-        }
-        let mark = match level {
-            LogLevel::Warning => '#',
-            LogLevel::Notice => '*',
-            LogLevel::Verbose => '-',
-            LogLevel::Debug => '.',
-        };
-        self.say(&format!("{mark} {text}"));
-        self.heard.push(text);
-    }
-
-    fn connect(&mut self, id: ConnId, ip: IpAddr, port: u16) {
-        let found = self.hosts.iter().position(|host| host.ip == ip && host.port == port);
-        let output = self.node().output(id).unwrap_or_default();
-        let pubsub = output.windows(9).any(|window| window == b"SUBSCRIBE");
-        let kind = if pubsub { "pubsub" } else { "cmd" };
-        let name = found.map_or(format!("{ip}:{port}"), |host| self.hosts[host].name.clone());
-        let label = format!("{name}:{kind}");
-        self.say_link("connect", &label);
-        let conn = Conn { host: found, label, pubsub, inbox: VecDeque::new() };
-        self.conns.insert(id, conn);
-        let local = IpAddr::from([127, 0, 0, 1]);
-        self.node().conn_started(id, Some(local));
-        if found.is_none_or(|host| self.hosts[host].mode == Mode::Refused) {
-            self.at(1, Input::Closed(id, Closed::Refused));
-        }
-    }
-
-    // ---- output ----------------------------------------------------------------------------
-
-    fn flush(&mut self) {
-        let mut touched = Vec::new();
-        self.node().take_touched(&mut touched);
-        for id in touched {
-            let bytes = self.node().output(id).unwrap_or_default().to_vec();
-            self.node().sent(id, bytes.len());
-            if let Some((name, _)) = self.clients.iter().find(|(_, conn)| **conn == id) {
-                let name = name.clone();
-                for reply in parse_all(&bytes, show) {
-                    self.say(&format!("{name} > {reply}"));
-                }
-            } else if self.conns.contains_key(&id) {
-                self.sent_to_host(id, &parse_all(&bytes, request_words));
-            }
-        }
-    }
-
-    fn sent_to_host(&mut self, id: ConnId, requests: &[Vec<String>]) {
-        let conn = &self.conns[&id];
-        let (host, label) = (conn.host, conn.label.clone());
-        let name = label.rsplit_once(':').map_or(label.clone(), |(name, _)| name.to_string());
-        let mut shown = Vec::new();
-        for words in requests {
-            let verb = words[0].to_ascii_uppercase();
-            let class = match verb.as_str() {
-                "AUTH" | "CLIENT" | "SUBSCRIBE" if !verb.contains("KILL") => "intro",
-                "PING" | "INFO" | "PUBLISH" => "routine",
-                "SENTINEL" if words.last().is_some_and(|word| word == "*") => "asks",
-                _ => "",
-            };
-            let kill = words.get(1).is_some_and(|word| word == "KILL");
-            if class.is_empty() || kill || self.shown.contains(class) {
-                shown.push(words.join(" "));
-            } else if class != "intro" {
-                let word = if class == "asks" { "ask" } else { &words[0] };
-                let counts = self.routine.entry(name.clone()).or_default();
-                *counts.entry(word.to_string()).or_default() += 1;
-            }
-        }
-        if !shown.is_empty() {
-            self.say(&format!("{label} < {}", shown.join(" | ")));
-        }
-        let Some(host) = host else { return };
-        match self.hosts[host].mode {
-            Mode::Up => self.answer(id, host, requests),
-            Mode::Silent => {
-                let conn = self.conns.get_mut(&id).expect("looked at just now");
-                conn.inbox.extend(requests.iter().cloned());
-            }
-            Mode::Refused => {}
-        }
     }
 
     // ---- clients, disk, lookups ------------------------------------------------------------
@@ -638,8 +355,13 @@ impl World {
     }
 
     fn answer_lookup(&mut self, name: &str, answer: &str) {
-        let found = self.lookups.iter().position(|(_, host)| host == name);
-        let (lookup, _) = self.lookups.remove(found.expect("a lookup of that name"));
+        let found = self.lookups.iter().rposition(|(_, host)| host == name);
+        let Some(found) = found else {
+            self.say("(nobody asked for it)");
+            return;
+        };
+        let (lookup, _) = self.lookups.swap_remove(found);
+        self.lookups.retain(|(_, host)| host != name);
         let ips = answer.parse().into_iter().collect();
         self.at(0, Input::Resolved(lookup, ips));
         self.turn();
