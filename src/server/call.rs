@@ -42,8 +42,7 @@ impl Call<'_, '_> {
     /// Begins the reply: events that the command caused reach subscribers first.
     pub fn reply(&mut self) -> Reply<'_> {
         self.server.settle_new(self.cx);
-        let dialect = self.server.clients.get(&self.conn).map_or(Dialect::Resp2, |c| c.dialect);
-        let out = self.server.writer(self.cx.out, self.conn);
+        let (out, dialect) = self.server.writer_and_dialect(self.cx.out, self.conn);
         Reply { out, sentinel: self.sentinel, dialect }
     }
 

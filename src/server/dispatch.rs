@@ -131,7 +131,7 @@ impl Server {
                 break;
             }
             let limits = if client.authenticated { AUTHENTICATED } else { UNAUTHENTICATED };
-            match client.parser.next(&bytes[used..], limits) {
+            match client.parser.next_from(&bytes[used..], limits, &mut self.spare) {
                 Ok(None) => break,
                 Ok(Some((request, n))) => {
                     used += n;
@@ -185,7 +185,8 @@ impl Server {
             self.refuse_http(cx, conn);
             return;
         }
-        let tail_before = client.tail_len();
+        // A queue that is empty now gets a vote at most.
+        let tail_before = (!client.behind.is_empty()).then(|| client.tail_len());
         match self.admit(conn, &words) {
             Err(text) => {
                 self.stats.errors += 1;
@@ -199,11 +200,15 @@ impl Server {
                     client.deferred = Some(words);
                     return hold(cx, client, why);
                 }
+                client.last_command = Some(command);
                 self.run(cx, sentinel, conn, command, &words);
             }
         }
-        if let Some(client) = self.clients.get_mut(&conn) {
-            client.behind_bytes += client.tail_len().saturating_sub(tail_before);
+        self.spare.give_back(words);
+        if let Some(before) = tail_before
+            && let Some(client) = self.clients.get_mut(&conn)
+        {
+            client.behind_bytes += client.tail_len().saturating_sub(before);
         }
         self.check_output(cx, conn);
     }
@@ -216,9 +221,6 @@ impl Server {
         command: &'static Command,
         words: &[Vec<u8>],
     ) {
-        if let Some(client) = self.clients.get_mut(&conn) {
-            client.last_command = Some(command);
-        }
         self.running = Some(conn);
         (command.run)(&mut Call { server: self, sentinel, cx, conn, command, args: words });
         self.stats.commands += 1;
@@ -228,7 +230,10 @@ impl Server {
 
     /// The checks: existence, arity, authentication, subscription. The error text otherwise.
     fn admit(&self, conn: ConnId, words: &[Vec<u8>]) -> Result<&'static Command, Vec<u8>> {
-        let command = match self.names.find(words) {
+        let client = self.clients.get(&conn);
+        let before = client.and_then(|client| client.last_command);
+        let again = before.filter(|command| self.names.is_again(command, words));
+        let command = match again.map_or_else(|| self.names.find(words), Ok) {
             Ok(command) => command,
             Err(NotFound::Command) => return Err(unknown_command(words)),
             Err(NotFound::Subcommand(container)) => {
@@ -240,7 +245,7 @@ impl Server {
             let text = format!("ERR wrong number of arguments for '{name}' command");
             return Err(text.into_bytes());
         }
-        let Some(client) = self.clients.get(&conn) else { return Ok(command) };
+        let Some(client) = client else { return Ok(command) };
         if !client.authenticated && !command.flags.has(Flags::NO_AUTH) {
             return Err(b"NOAUTH Authentication required.".to_vec());
         }

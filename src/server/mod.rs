@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::settings::{OutputLimit, Settings};
+use crate::resp::request::Spare;
+use crate::resp::write::Dialect;
 use crate::sentinel::Sentinel;
 use crate::sentinel::action::{Action, Cx, LogLevel, Outbox};
 use crate::util::ident::ConnId;
@@ -98,6 +100,8 @@ pub struct Server {
     settled: usize,
     /// The client whose command runs: it is not closed before its command has ended.
     running: Option<ConnId>,
+    /// Buffers of requests that have run.
+    spare: Spare,
     /// Takes replies that nobody gets.
     sink: Vec<u8>,
     last_http_warning: Option<Mono>,
@@ -127,6 +131,7 @@ impl Server {
             over_soft: BTreeSet::new(),
             settled: 0,
             running: None,
+            spare: Spare::default(),
             sink: Vec::new(),
             last_http_warning: None,
             last_idle_check: now,
@@ -317,15 +322,27 @@ impl Server {
 
     /// Where the reply of `conn` goes: its output, the queue behind its votes, or nowhere.
     fn writer<'w>(&'w mut self, out: &'w mut dyn Outbox, conn: ConnId) -> &'w mut Vec<u8> {
+        self.writer_and_dialect(out, conn).0
+    }
+
+    fn writer_and_dialect<'w>(
+        &'w mut self,
+        out: &'w mut dyn Outbox,
+        conn: ConnId,
+    ) -> (&'w mut Vec<u8>, Dialect) {
         self.sink.clear();
-        let Some(client) = self.clients.get_mut(&conn) else { return &mut self.sink };
-        if client.is_muted() {
+        let Some(client) = self.clients.get_mut(&conn) else {
+            return (&mut self.sink, Dialect::Resp2);
+        };
+        let dialect = client.dialect;
+        let writer = if client.is_muted() {
             &mut self.sink
         } else if client.behind.is_empty() {
             out.buffer(conn).unwrap_or(&mut self.sink)
         } else {
             client.behind_tail()
-        }
+        };
+        (writer, dialect)
     }
 
     /// Empties the reply that nobody gets; a large one is given back.
