@@ -55,6 +55,14 @@ impl Sentinel {
         if self.base(inst).sdown.is { NEVER } else { self.down_from(inst) }
     }
 
+    /// After an answer: clears sdown if it no longer holds. It is never set here, as the PONG that
+    /// speaks against it may lie unread behind this answer; the timer does that.
+    pub(super) fn check_up(&mut self, cx: &mut Cx, inst: InstId) {
+        if self.base(inst).sdown.is {
+            self.check_sdown(cx, inst);
+        }
+    }
+
     /// Sets or clears sdown.
     pub(super) fn check_sdown(&mut self, cx: &mut Cx, inst: InstId) {
         let down = self.down_from(inst) <= cx.now;
@@ -128,10 +136,10 @@ impl Sentinel {
     }
 
     /// Asks a peer whether it sees the master down and, while a failover of ours wants to be
-    /// elected, for its vote.
+    /// elected, for its vote. Nobody is asked in tilt.
     pub(super) fn ask_peer(&mut self, cx: &mut Cx, id: PeerId) {
         let peer = &self.peers[id];
-        if !self.connected(peer.base.link) {
+        if self.tilt.since.is_some() || !self.connected(peer.base.link) {
             return;
         }
         let master = &self.masters[peer.master];

@@ -131,7 +131,7 @@ impl Sentinel {
             (InstId::Replica(replica), Role::Master) => self.replica_says_master(cx, replica),
             (InstId::Replica(replica), Role::Slave) => self.replica_says_slave(cx, replica),
             (InstId::Master(master), _) => {
-                self.check_sdown(cx, inst);
+                self.check_up(cx, inst);
                 self.master_progress(cx, master);
             }
             (InstId::Peer(_), _) => {}

@@ -74,7 +74,7 @@ impl Sentinel {
                 self.stop_busy_script(cx, holder);
             }
             if self.tilt.since.is_none() {
-                self.check_sdown(cx, holder);
+                self.check_up(cx, holder);
             }
             self.arm(cx.now, holder);
         }

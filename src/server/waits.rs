@@ -224,7 +224,9 @@ impl Server {
                     break;
                 }
                 Slot::Vote { down, master, .. } => {
-                    write_ask_reply(out, *down, &sentinel.vote_answer(*master));
+                    // What was seen before a pause of the process is not told in tilt.
+                    let down = *down && sentinel.tilt.since.is_none();
+                    write_ask_reply(out, down, &sentinel.vote_answer(*master));
                 }
                 Slot::Ready(bytes) => {
                     out.extend_from_slice(bytes);

@@ -1,5 +1,6 @@
 //! The checkers that stand beside a group and look from outside: at what a sentinel writes on its
 //! connections, at its log, and at its file. They hold at every step, whatever the faults.
+#![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,6 +65,8 @@ struct View {
     forced_next: bool,
     attempt: Option<Attempt>,
     config_epoch: u64,
+    /// The address it told last.
+    told: String,
 }
 
 /// What is known of one sentinel, in its present life.
@@ -269,10 +272,11 @@ impl Checks {
         let sentinel = event.sentinel;
         let watched = &self.sentinels[sentinel];
         let epoch = watched.current_epoch;
-        assert!(!watched.tilt, "{event:?} in tilt");
+        let tilt = watched.tilt;
         let name = event.master().to_owned();
         let view = self.view(sentinel, &name);
         let forced = std::mem::take(&mut view.forced_next);
+        assert!(forced || !tilt, "{event:?} in tilt");
         assert!(forced || view.odown, "{event:?} without odown");
         view.attempt = Some(Attempt { epoch, forced, elected_at: None, ended: None });
         if forced {
@@ -403,7 +407,10 @@ impl Checks {
         self.sentinels[sentinel].told_epoch = current;
         let view = self.view(sentinel, name);
         assert!(config >= view.config_epoch, "{sentinel} goes back to {config} from {view:?}");
+        let moved = !view.told.is_empty() && view.told != ip;
+        assert!(!moved || config > view.config_epoch, "{sentinel} moves to {ip} from {view:?}");
         view.config_epoch = config;
+        view.told = ip.to_owned();
         let key = (name.to_owned(), config);
         if self.forced.contains(&key) || (self.waived.config_epochs && config == 0) {
             return;

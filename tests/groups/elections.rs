@@ -1,4 +1,5 @@
 //! Elections and speed: how often a second candidacy is needed, how long a failover takes.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 

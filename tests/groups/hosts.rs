@@ -1,5 +1,6 @@
 //! A sentinel's host: the node, its file and disk, its sockets, and its turns in the order of the
 //! contract.
+#![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -205,7 +206,7 @@ impl World {
     }
 
     /// A segment for one of its sockets.
-    pub fn to_sentinel(&mut self, sentinel: usize, key: ConnKey, side: Side, segment: Segment) {
+    pub fn sentinel_gets(&mut self, sentinel: usize, key: ConnKey, side: Side, segment: Segment) {
         let running = self.sentinels[sentinel].node.is_some();
         let end = &mut self.net.conns.get_mut(&key).expect("it delivers").ends[side];
         match segment {
@@ -214,6 +215,7 @@ impl World {
                 end.open = true;
                 return self.input(sentinel, Input::Accept(key));
             }
+            Segment::Bytes(_) if end.fin.is_some() => {}
             Segment::Bytes(bytes) => end.readable.extend_from_slice(&bytes),
             gone => end.fin = Some(gone),
         }

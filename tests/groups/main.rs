@@ -6,6 +6,7 @@
 
 mod checks;
 mod elections;
+mod faults;
 mod hosts;
 mod net;
 mod operators;

@@ -1,5 +1,6 @@
 //! The network between the hosts: byte pipes with delays, orderly closes, refused connects,
 //! partitions. It knows nothing of what runs on the hosts.
+#![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};

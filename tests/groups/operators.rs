@@ -1,4 +1,5 @@
 //! What operators do to a group: forced failovers, RESET, REMOVE and MONITOR.
+#![forbid(unsafe_code)]
 
 use sentineld::util::rng::Rng;
 
@@ -101,4 +102,37 @@ fn reset_and_remove() {
         world.await_for("everybody is found again", 60 * SECOND, World::discovered);
         world.settle(REST);
     }
+}
+
+/// A sentinel is asked for votes by anybody, in any epoch, and made to forget in every way there
+/// is: the checkers see to it that it never votes twice.
+#[test]
+fn votes_are_kept() {
+    for seed in seeds(60) {
+        let mut rng = Rng::new(seed ^ 0x5eed);
+        let mut world = World::new("votes_are_kept", seed, random_options(&mut rng));
+        world.checks.waived.config_epochs = true;
+        world.run_for(SECOND);
+        for _ in 0..20 {
+            match world.rng.below(8) {
+                0 => drop(world.command(0, &[b"SENTINEL", b"RESET", b"m0"])),
+                1 => remove_and_monitor(&mut world, 0),
+                2 => {
+                    world.crash(0, false);
+                    world.restart_sentinel(0);
+                }
+                _ => ask_for_vote(&mut world),
+            }
+        }
+    }
+}
+
+fn ask_for_vote(world: &mut World) {
+    let ip = Net::ip_of(world.first_master(0)).to_string();
+    let epoch = (1 + world.rng.below(6)).to_string();
+    let candidate = [b'a' + world.rng.below(3) as u8; 40];
+    let verb = b"IS-MASTER-DOWN-BY-ADDR";
+    let words: [&[u8]; 6] =
+        [b"SENTINEL", verb, ip.as_bytes(), b"6379", epoch.as_bytes(), &candidate];
+    world.command(0, &words);
 }

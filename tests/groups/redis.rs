@@ -1,4 +1,5 @@
 //! A model of data nodes: what a sentinel sees of them, with replication as a number that grows.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 
@@ -104,6 +105,20 @@ impl Server {
     /// Whether it answers right now.
     pub fn alive(&self) -> bool {
         self.running && !self.frozen
+    }
+
+    /// CLIENT KILL TYPE, without the asker itself.
+    fn kill_clients(&mut self, asker: ConnKey, kind: &[u8], effects: &mut Vec<Effect>) -> Vec<u8> {
+        let pubsub = kind == b"PUBSUB";
+        let meant = |(key, client): (&ConnKey, &Client)| {
+            (*key != asker && client.subscribed == pubsub).then_some(*key)
+        };
+        let killed: Vec<_> = self.clients.iter().filter_map(meant).collect();
+        for key in &killed {
+            self.clients.remove(key);
+            effects.push(Effect::Close(*key));
+        }
+        format!(":{}\r\n", killed.len()).into_bytes()
     }
 
     fn follow(&mut self, now: Us, rng: &mut Rng, master: Option<HostId>) {
@@ -336,18 +351,7 @@ impl Farm {
                 effects.push(Effect::Role(Some(master)));
                 b"+OK\r\n".to_vec()
             }
-            [b"CLIENT", b"KILL", b"TYPE", kind] => {
-                let pubsub = kind == b"PUBSUB";
-                let meant = |(key, client): (&ConnKey, &Client)| {
-                    (*key != conn && client.subscribed == pubsub).then_some(*key)
-                };
-                let killed: Vec<_> = server.clients.iter().filter_map(meant).collect();
-                for key in &killed {
-                    server.clients.remove(key);
-                    effects.push(Effect::Close(*key));
-                }
-                format!(":{}\r\n", killed.len()).into_bytes()
-            }
+            [b"CLIENT", b"KILL", b"TYPE", kind] => server.kill_clients(conn, kind, effects),
             _ => format!("-ERR unknown command '{}'\r\n", wire::show(&words[0])).into_bytes(),
         }
     }

@@ -1,4 +1,5 @@
 //! Faults of data nodes, sentinels, network, disks and processes: each scenario over many seeds.
+#![forbid(unsafe_code)]
 
 use sentineld::util::rng::Rng;
 
@@ -296,6 +297,33 @@ fn tilt() {
         }
         world.run_for(15 * SECOND);
         assert_eq!(world.checks.count("-tilt"), 1);
+        world.settle(REST);
+    }
+}
+
+/// Whoever comes to a step of the failover stands still there, long enough for tilt.
+#[test]
+fn leader_in_tilt() {
+    for seed in seeds(40) {
+        let mut world = random_world("leader_in_tilt", seed);
+        let master = world.first_master(0);
+        let event = STEPS[world.rng.below(STEPS.len() as u64) as usize];
+        world.trap = Some(Trap { event, dies: false, caught: None });
+        world.kill_server(master);
+        let caught = |world: &World| world.trap.as_ref().and_then(|trap| trap.caught);
+        if world.run_until(10 * SECOND, |world| caught(world).is_some()) {
+            let leader = caught(&world).expect("it was just seen");
+            let moment = world.rng.below(5_000);
+            world.run_for(moment);
+            world.pause(leader);
+            let still = 2_500 * MS + world.rng.below(2_000) * MS;
+            world.run_for(still);
+            world.resume(leader);
+            world.run_for(SECOND);
+            assert_eq!(world.checks.count("+tilt"), 1);
+        }
+        world.restart_server(master);
+        world.run_for(35 * SECOND);
         world.settle(REST);
     }
 }

@@ -1,4 +1,5 @@
 //! When a group is as it should be, and the ways of the scenarios to get there.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
 //! RESP2 as the models and the observers read and write it: small, and no code of the program.
+#![forbid(unsafe_code)]
 
 /// One request: the words of an array of bulk strings.
 pub type Words = Vec<Vec<u8>>;

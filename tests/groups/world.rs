@@ -1,5 +1,6 @@
 //! A group in one process: real nodes, model data nodes, virtual time; everything follows from one
 //! seed. This file holds the queue of what happens and what the scenarios do to the group.
+#![forbid(unsafe_code)]
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -9,8 +10,8 @@ use sentineld::util::rng::Rng;
 use crate::checks::Checks;
 use crate::hosts::{Disk, Input, SentinelHost};
 use crate::net::{ConnKey, HostId, Net, Segment, Side, Us};
-use crate::redis::{Client, Effect, Farm, Mode, REPLICATION_TICK_US};
-use crate::wire::{self, Stream, Value, Words};
+use crate::redis::{Client, Effect, Farm, REPLICATION_TICK_US};
+use crate::wire::Stream;
 
 pub const MS: Us = 1_000;
 pub const SECOND: Us = 1_000_000;
@@ -98,7 +99,7 @@ pub struct World {
     queue: BinaryHeap<Reverse<(Us, u64, Ev)>>,
     queued: u64,
     /// What arrived for the operator.
-    inbox: BTreeMap<ConnKey, Stream>,
+    pub inbox: BTreeMap<ConnKey, Stream>,
 }
 
 impl Drop for World {
@@ -170,7 +171,7 @@ impl World {
         self.options.sentinels + group * (self.options.replicas + 1)
     }
 
-    fn operator(&self) -> HostId {
+    pub fn operator(&self) -> HostId {
         self.farm.first + self.farm.servers.len()
     }
 
@@ -311,9 +312,9 @@ impl World {
                 self.send(key, 1 - side, Segment::Refused);
             }
         } else if to < self.sentinels.len() {
-            self.to_sentinel(to, key, 1 - side, segment);
+            self.sentinel_gets(to, key, 1 - side, segment);
         } else if to < self.operator() {
-            self.to_server(to, key, segment);
+            self.server_gets(to, key, segment);
         } else {
             if let Segment::Bytes(bytes) = segment {
                 self.inbox.entry(key).or_default().push(&bytes);
@@ -322,7 +323,7 @@ impl World {
         self.net.tidy(key);
     }
 
-    fn to_server(&mut self, host: HostId, key: ConnKey, segment: Segment) {
+    fn server_gets(&mut self, host: HostId, key: ConnKey, segment: Segment) {
         let running = self.farm.at(host).is_some_and(|server| server.running);
         let alive = self.farm.at(host).is_some_and(|server| server.alive());
         let conn = self.net.conns.get_mut(&key).expect("it delivers");
@@ -351,7 +352,7 @@ impl World {
     }
 
     /// What a data node's work leads to.
-    fn apply(&mut self, host: HostId, effects: Vec<Effect>) {
+    pub fn apply(&mut self, host: HostId, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Reply(key, bytes) => self.reply(key, &bytes),
@@ -397,145 +398,6 @@ impl World {
             }
         }
     }
-}
-
-/// Faults, and their ends.
-impl World {
-    pub fn kill_server(&mut self, host: HostId) {
-        self.trace(|| format!("kill node {host}"));
-        for key in self.farm.kill(host) {
-            self.close(key, 1);
-        }
-    }
-
-    pub fn restart_server(&mut self, host: HostId) {
-        self.trace(|| format!("restart node {host}"));
-        self.farm.restart(self.now, host, &mut self.rng);
-    }
-
-    pub fn freeze_server(&mut self, host: HostId) {
-        self.trace(|| format!("freeze node {host}"));
-        self.farm.at_mut(host).frozen = true;
-    }
-
-    /// The process goes on with what waits for it.
-    pub fn thaw_server(&mut self, host: HostId) {
-        self.trace(|| format!("thaw node {host}"));
-        self.farm.at_mut(host).frozen = false;
-        let clients: Vec<ConnKey> = self.farm.at_mut(host).clients.keys().copied().collect();
-        for key in clients {
-            let effects = self.farm.work(self.now, &mut self.rng, host, key);
-            self.apply(host, effects);
-            let conn = self.net.conns.get_mut(&key);
-            let open = conn.is_some_and(|conn| {
-                let on_the_way = |(_, segment): &(Us, Segment)| match segment {
-                    Segment::Bytes(bytes) => bytes.len(),
-                    _ => 0,
-                };
-                conn.pipes[0].unread = conn.pipes[0].queue.iter().map(on_the_way).sum();
-                conn.ends[1].open
-            });
-            if open {
-                self.unblock(key);
-            } else {
-                self.farm.at_mut(host).clients.remove(&key);
-            }
-        }
-    }
-
-    pub fn set_mode(&mut self, host: HostId, mode: Mode) {
-        self.trace(|| format!("node {host}: {mode:?}"));
-        self.farm.at_mut(host).mode = mode;
-    }
-
-    /// Those hosts no longer reach the others; what is on its way waits.
-    pub fn cut_off(&mut self, hosts: &[HostId], group: u32) {
-        self.trace(|| format!("cut off {hosts:?}"));
-        for host in hosts {
-            self.net.set_group(*host, group);
-        }
-    }
-
-    /// All hosts reach each other. What waited comes late; some connections did not survive.
-    pub fn heal(&mut self) {
-        self.trace(|| "heal".to_owned());
-        let cut: Vec<ConnKey> = self
-            .net
-            .conns
-            .iter()
-            .filter_map(|(key, conn)| {
-                (!self.net.reach(conn.hosts[0], conn.hosts[1])).then_some(*key)
-            })
-            .collect();
-        for host in 0..=self.operator() {
-            self.net.set_group(host, 0);
-        }
-        for key in cut {
-            if self.rng.below(2) == 0 {
-                self.reset(key);
-            }
-        }
-        for (key, side) in self.net.waiting() {
-            let at = self.now + self.rng.below(200 * MS);
-            self.schedule(at, Ev::Deliver(key, side));
-        }
-    }
-
-    /// Both sides find a connection dead; what was on its way is lost.
-    fn reset(&mut self, key: ConnKey) {
-        for side in [0, 1] {
-            let Some(conn) = self.net.conns.get_mut(&key) else { return };
-            conn.pipes[side].queue.clear();
-            self.send(key, side, Segment::Refused);
-        }
-    }
-
-    /// A sentinel's process is gone: at once and with nothing said if its host went with it.
-    pub fn crash(&mut self, sentinel: usize, silently: bool) {
-        self.trace(|| format!("crash {sentinel}, silently: {silently}"));
-        let landed = self.rng.below(2) == 0;
-        let old = self.sentinels[sentinel].view.clone();
-        self.sentinels[sentinel].die(landed);
-        self.checks.saved(sentinel, &old, &self.sentinels[sentinel].view);
-        for (key, side) in self.net.of_host(sentinel) {
-            match silently {
-                true => self.net.conns.get_mut(&key).expect("listed").ends[side].open = false,
-                false => self.close(key, side),
-            }
-        }
-        if silently {
-            self.net.set_group(sentinel, 1_000 + sentinel as u32);
-        }
-    }
-
-    /// It runs again, with the file it left.
-    pub fn restart_sentinel(&mut self, sentinel: usize) {
-        self.trace(|| format!("restart {sentinel}"));
-        self.net.set_group(sentinel, 0);
-        for (key, side) in self.net.waiting() {
-            self.schedule(self.now, Ev::Deliver(key, side));
-        }
-        self.start_sentinel(sentinel);
-    }
-
-    /// The process stands still.
-    pub fn pause(&mut self, sentinel: usize) {
-        if !self.sentinels[sentinel].runs() {
-            return;
-        }
-        self.trace(|| format!("pause {sentinel}"));
-        // Sockets take a few bytes at once: a torn write here would only be one of the model's.
-        let torn = std::mem::replace(&mut self.options.torn, false);
-        self.flush(sentinel);
-        self.options.torn = torn;
-        self.sentinels[sentinel].paused = true;
-    }
-
-    pub fn resume(&mut self, sentinel: usize) {
-        self.trace(|| format!("resume {sentinel}"));
-        self.sentinels[sentinel].paused = false;
-        self.wake_soon(sentinel);
-    }
 
     fn saved(&mut self, sentinel: usize, life: u64) {
         let host = &mut self.sentinels[sentinel];
@@ -549,27 +411,5 @@ impl World {
         self.checks.saved(sentinel, &old, &self.sentinels[sentinel].view);
         let result = if fails { Err("No space left on device".to_owned()) } else { Ok(()) };
         self.input(sentinel, Input::Saved { generation, result, took_ms });
-    }
-
-    /// The operator sends a command to a sentinel and waits for the answer.
-    pub fn command(&mut self, sentinel: usize, words: &[&[u8]]) -> Value {
-        let key = self.connect([self.operator(), sentinel], None);
-        let asked: Words = words.iter().map(|word| word.to_vec()).collect();
-        self.trace(|| format!("operator to {sentinel}: {}", wire::show_words(&asked)));
-        self.net.conns.get_mut(&key).expect("just made").asked.push_back(asked);
-        self.send(key, 0, Segment::Bytes(wire::request(words)));
-        let mut reply = None;
-        for _ in 0..10_000 {
-            self.run_for(MS);
-            reply = self.inbox.get_mut(&key).and_then(Stream::next_value);
-            if reply.is_some() {
-                break;
-            }
-        }
-        self.inbox.remove(&key);
-        self.close(key, 0);
-        let reply = reply.unwrap_or_else(|| panic!("no answer of {sentinel} within 10 s"));
-        self.trace(|| format!("answer of {sentinel}: {reply:?}"));
-        reply
     }
 }
