@@ -22,7 +22,7 @@ INSTALL_PROGRAM ?= $(PROGRAM)
 export PREFIX DESTDIR BINDIR MANDIR UNITDIR SYSUSERSDIR CONFDIR COMPAT COMPAT_NAMES INSTALL_PROGRAM
 
 .DEFAULT_GOAL := build
-.PHONY: build demo bench test lint fmt install uninstall clean help
+.PHONY: build demo bench test test-clients lint fmt install uninstall clean help
 
 build: ## Build the daemon, optimized (this is what plain `make` does)
 	@utils/get-redis cargo cc
@@ -41,6 +41,11 @@ bench: ## Measure beside redis-sentinel, writes docs/bench.md (FULL=1: 45 minute
 test: ## Run all tests; those against real servers need redis-server and redis-sentinel
 	@utils/get-redis cargo cc redis-server redis-sentinel redis-cli
 	@CARGO="$(CARGO)" utils/run-tests
+
+test-clients: ## Let real clients (Python, Node, Rust, C) work through a failover; needs a network
+	@utils/get-redis cargo cc redis-server redis-cli
+	@utils/get-redis python3 node npm || true
+	@CARGO="$(CARGO)" $(CARGO) test --locked --test clients -- $(CLIENTS)
 
 lint: ## Check the formatting and let clippy read everything
 	@utils/get-redis cargo
@@ -62,7 +67,7 @@ clean: ## Remove everything that was built
 
 help: ## List the targets
 	@echo 'Targets:'
-	@sed -n 's/^\([a-z]*\):.*## /\1 /p' Makefile | while read -r name text; do \
-		printf '  %-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' Makefile | while read -r name text; do \
+		printf '  %-12s %s\n' "$$name" "$$text"; done
 	@echo
 	@echo 'Variables: PREFIX=$(PREFIX) SYSCONFDIR=$(SYSCONFDIR) DESTDIR=$(DESTDIR) COMPAT=$(COMPAT)'

@@ -12,8 +12,9 @@ use sentineld::config::load::{Files, Loaded, load};
 use sentineld::config::rewrite::{
     StateLines, render_global, render_master, render_server, rewrite,
 };
-use sentineld::config::settings::Password;
+
 use sentineld::sentinel::setup::{HostPort, MasterConfig, PeerConfig, SentinelConfig};
+use sentineld::server::acl::users::Users;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const ID: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -246,9 +247,8 @@ fn a_file_of_redis_sentinel_loads() {
     assert_eq!(second.master_reboot_down_after_ms, 9);
     assert_eq!(second.renamed.lookup(b"CONFIG"), b"guess");
     assert_eq!(loaded.settings.requirepass.as_deref(), Some(&b"pa ss"[..]));
-    let login = loaded.settings.default_login();
-    assert!(login.on && !login.nopass);
-    assert!(matches!(&login.passwords[..], [Password::Sha256(hash)] if hash.len() == 64));
+    let users = Users::new(&loaded.settings);
+    assert!(!users.default_is_open() && users.login(b"default", b"pa ss").is_some());
 
     // A save of ours finds nothing to change in it, but for the second line about one replica,
     // which redis-sentinel itself refuses at its next start.

@@ -35,6 +35,8 @@ pub struct Loaded {
     /// Names of directives that are known but have no meaning here, each once, for one log line
     /// each.
     pub ignored: Vec<Vec<u8>>,
+    /// The line, trimmed, and its number of each of `settings.users`, for errors about it.
+    pub user_lines: Vec<(usize, Vec<u8>)>,
     /// Lines of included files that rewriting must know of; handed on to
     /// [`StateLines`](super::rewrite::StateLines) as it is.
     pub included: Arc<Included>,
@@ -116,6 +118,7 @@ struct Loader<'f> {
     /// By what an included line says, what it says in truth.
     corrections: BTreeMap<Words, Option<Words>>,
     included: Included,
+    user_lines: Vec<(usize, Vec<u8>)>,
     /// The last `tls-…` line of each name, for an error about it.
     tls_lines: BTreeMap<Vec<u8>, (usize, Vec<u8>)>,
 }
@@ -135,6 +138,7 @@ impl<'f> Loader<'f> {
             queue: Vec::new(),
             corrections,
             included: Included::default(),
+            user_lines: Vec::new(),
             tls_lines: BTreeMap::new(),
         }
     }
@@ -210,7 +214,9 @@ impl<'f> Loader<'f> {
             _ => {}
         }
         if let Some(applied) = directives::apply(&mut self.settings, &name, args) {
-            if name.starts_with(b"tls-") {
+            if name == b"user" {
+                self.user_lines.push((line.number, line.text.to_vec()));
+            } else if name.starts_with(b"tls-") {
                 self.tls_lines.insert(name, (line.number, line.text.to_vec()));
             }
             return applied.map_err(|reason| line.error(reason));
@@ -273,6 +279,7 @@ impl<'f> Loader<'f> {
             settings: self.settings,
             sentinel,
             ignored: self.ignored,
+            user_lines: self.user_lines,
             included: Arc::new(self.included),
         })
     }

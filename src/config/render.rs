@@ -10,6 +10,10 @@ use crate::sentinel::setup::{
     MasterConfig, MasterOptions,
 };
 
+/// What is said of the default user when nothing is said.
+const OPEN_DEFAULT_USER: [&[u8]; 7] =
+    [b"user", b"default", b"on", b"nopass", b"~*", b"&*", b"+@all"];
+
 /// Lines of one owner, as they are gathered.
 struct Lines {
     lines: Vec<StateLine>,
@@ -136,7 +140,7 @@ pub fn render_server(settings: &Settings) -> Vec<StateLine> {
     for user in users {
         let words: Vec<&[u8]> =
             std::iter::once(&b"user"[..]).chain(user.iter().map(Vec::as_slice)).collect();
-        out.add(When::Always, &words);
+        out.add(unless(words == OPEN_DEFAULT_USER), &words);
     }
     out.lines
 }

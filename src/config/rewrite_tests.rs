@@ -166,6 +166,7 @@ fn masters_of_an_included_file_are_corrected_not_doubled() {
     m.config_epoch = 7;
     loaded.sentinel.global.current_epoch = 7;
     loaded.settings.users.clear();
+    loaded.user_lines.clear();
     let state = render_loaded(&loaded);
     let new = rewrite(text.as_bytes(), &state);
     let shown = String::from_utf8(new.clone()).unwrap();

@@ -33,24 +33,6 @@ pub enum LogTimestamp {
     Milliseconds,
 }
 
-/// A password of the default user.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Password {
-    /// As typed, after `>` or `requirepass`.
-    Plain(Vec<u8>),
-    /// 64 hex digits, after `#`.
-    Sha256(Vec<u8>),
-}
-
-/// How clients may log in as the default user.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DefaultLogin {
-    pub on: bool,
-    /// Everybody is let in without a password.
-    pub nopass: bool,
-    pub passwords: Vec<Password>,
-}
-
 /// Hard and soft limit of unsent output of a class of clients; 0 = none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct OutputLimit {
@@ -86,7 +68,7 @@ pub struct Settings {
     pub timeout_s: u64,
     pub maxclients: u32,
     pub protected_mode: bool,
-    /// The `requirepass` directive; see [`Settings::default_login`] for what lets clients in.
+    /// The password of the default user, unless it has a `user` line.
     pub requirepass: Option<Vec<u8>>,
     /// `user` lines, as words after `user`: the name first, each name once.
     pub users: Vec<Vec<Vec<u8>>>,
@@ -157,93 +139,5 @@ impl Default for Settings {
             hz: 10,
             tls: BTreeMap::new(),
         }
-    }
-}
-
-impl Settings {
-    /// What lets clients in as the default user: its `user` line if there is one, whatever
-    /// `requirepass` says, else `requirepass`, else nothing is asked for.
-    pub fn default_login(&self) -> DefaultLogin {
-        let line = self.users.iter().find(|words| words.first().is_some_and(|n| n == b"default"));
-        if let Some(words) = line {
-            return login_of_rules(&words[1..]);
-        }
-        match &self.requirepass {
-            None => DefaultLogin { on: true, nopass: true, passwords: Vec::new() },
-            Some(password) => DefaultLogin {
-                on: true,
-                nopass: false,
-                passwords: vec![Password::Plain(password.clone())],
-            },
-        }
-    }
-}
-
-/// The rules of a `user` line that are about logging in. It begins with a user that is off. A
-/// password is taken away (`<pw`, `!hash`) in the form in which it was given.
-fn login_of_rules(rules: &[Vec<u8>]) -> DefaultLogin {
-    let mut login = DefaultLogin { on: false, nopass: false, passwords: Vec::new() };
-    for rule in rules {
-        match (rule.first(), rule.to_ascii_lowercase().as_slice()) {
-            (_, b"on") => login.on = true,
-            (_, b"off") => login.on = false,
-            (_, b"reset") => login = login_of_rules(&[]),
-            (_, word @ (b"nopass" | b"resetpass")) => {
-                login.nopass = word == b"nopass";
-                login.passwords.clear();
-            }
-            (Some(b'>'), _) => add_password(&mut login, Password::Plain(rule[1..].to_vec())),
-            (Some(b'#'), _) => add_password(&mut login, Password::Sha256(rule[1..].to_vec())),
-            (Some(b'<'), _) => {
-                login.passwords.retain(|known| *known != Password::Plain(rule[1..].to_vec()));
-            }
-            (Some(b'!'), _) => {
-                login.passwords.retain(|known| *known != Password::Sha256(rule[1..].to_vec()));
-            }
-            _ => {}
-        }
-    }
-    login
-}
-
-fn add_password(login: &mut DefaultLogin, password: Password) {
-    login.nopass = false;
-    if !login.passwords.contains(&password) {
-        login.passwords.push(password);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn login(rules: &[&str], requirepass: Option<&str>) -> DefaultLogin {
-        let mut settings = Settings {
-            requirepass: requirepass.map(|password| password.as_bytes().to_vec()),
-            ..Settings::default()
-        };
-        if !rules.is_empty() {
-            settings.users = vec![rules.iter().map(|rule| rule.as_bytes().to_vec()).collect()];
-        }
-        settings.default_login()
-    }
-
-    #[test]
-    fn without_a_word_everybody_may_come_in() {
-        assert_eq!(login(&[], None), DefaultLogin { on: true, nopass: true, passwords: vec![] });
-        assert!(login(&["default", "on", "nopass", "~*"], Some("x")).nopass);
-    }
-
-    #[test]
-    fn requirepass_is_the_password_unless_a_user_line_says_more() {
-        let plain = |text: &str| Password::Plain(text.as_bytes().to_vec());
-        let hash = "a".repeat(64);
-        assert_eq!(login(&[], Some("x")).passwords, [plain("x")]);
-        let both = login(&["default", "on", &format!("#{hash}"), ">y", "+@all"], Some("x"));
-        assert!(both.on && !both.nopass);
-        assert_eq!(both.passwords, [Password::Sha256(hash.into_bytes()), plain("y")]);
-        assert!(!login(&["default", ">y"], None).on);
-        assert_eq!(login(&["default", ">y", "<y", "on"], None).passwords, []);
-        assert_eq!(login(&["other", "on"], Some("x")).passwords, [plain("x")]);
     }
 }

@@ -24,7 +24,7 @@ use crate::sentinel::action::{Action, Cx, LogLevel};
 use crate::sentinel::{Sentinel, Surroundings};
 use crate::server::Server;
 pub use crate::server::facts::{CpuTimes, Endpoint, ProcessFacts};
-use crate::util::ident::{CheckId, ConnId, JobId, LookupId};
+use crate::util::ident::{AskId, CheckId, ConnId, JobId, LookupId};
 use crate::util::rng::Rng;
 use crate::util::time::{Clock, Mono};
 use outputs::Outputs;
@@ -329,6 +329,11 @@ impl Node {
         handle!(self, |cx, sentinel, server| {
             server.script_checked(cx, sentinel, check, executable);
         });
+    }
+
+    /// A question has its answer: bytes, or the system's reason why there are none.
+    pub fn answered(&mut self, ask: AskId, result: Result<Vec<u8>, String>) {
+        handle!(self, |cx, sentinel, server| server.answered(cx, sentinel, ask, result));
     }
 
     /// A script runs under this pid, or the fork failed (text of the reason).

@@ -102,6 +102,15 @@ pub fn verbatim(out: &mut Vec<u8>, text: &[u8], dialect: Dialect) {
     }
 }
 
+/// A number with a fraction: RESP2 a bulk, RESP3 a double.
+pub fn double(out: &mut Vec<u8>, n: f64, dialect: Dialect) {
+    let text = n.to_string();
+    match dialect {
+        Dialect::Resp2 => bulk(out, text.as_bytes()),
+        Dialect::Resp3 => line(out, b',', text.as_bytes()),
+    }
+}
+
 /// A command: an array of bulks.
 pub fn command(out: &mut Vec<u8>, words: &[&[u8]]) {
     array(out, words.len());

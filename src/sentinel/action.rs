@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use crate::util::ident::{CheckId, ConnId, JobId, LookupId};
+use crate::util::ident::{AskId, CheckId, ConnId, JobId, LookupId};
 use crate::util::rng::Rng;
 use crate::util::time::{Mono, Wall};
 
@@ -14,6 +14,18 @@ pub enum LogLevel {
     Verbose,
     Notice,
     Warning,
+}
+
+/// What the core wants of the world and cannot do itself; answered with bytes, or with the
+/// system's reason why not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Question {
+    /// The text of a file.
+    ReadFile { path: Vec<u8> },
+    /// Put `text` into the place of a file, atomically and synced; answered with no bytes.
+    WriteFile { path: Vec<u8>, text: Vec<u8> },
+    /// So many random bytes of the operating system.
+    Random { bytes: usize },
 }
 
 /// One thing to be done outside the core.
@@ -33,6 +45,8 @@ pub enum Action {
     Resolve { lookup: LookupId, host: Vec<u8> },
     /// Is this path an executable file? Answered by `script_checked`.
     CheckScript { check: CheckId, path: Vec<u8> },
+    /// Answered by `answered`.
+    Ask { ask: AskId, question: Question },
     /// Fork and exec; answered by `spawned`, later by `child_exited`.
     Spawn { job: JobId, argv: Vec<Vec<u8>> },
     /// SIGKILL to a child.

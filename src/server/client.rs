@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
+use super::acl::user::User;
 use super::facts::Endpoint;
 use super::table::Command;
 use super::tracking::Tracking;
@@ -72,7 +74,10 @@ pub struct Client {
     pub lib_name: Vec<u8>,
     pub lib_ver: Vec<u8>,
     pub dialect: Dialect,
+    /// Has logged in, or began when nobody had to.
     pub authenticated: bool,
+    /// Whose rights it has.
+    pub user: Arc<User>,
     pub no_evict: bool,
     pub tracking: Tracking,
     pub muting: Muting,
@@ -96,7 +101,14 @@ pub struct Client {
 
 impl Client {
     /// A client that just connected.
-    pub fn new(conn: ConnId, id: u64, endpoint: Endpoint, fd: i32, now: Mono) -> Client {
+    pub fn new(
+        conn: ConnId,
+        id: u64,
+        endpoint: Endpoint,
+        fd: i32,
+        now: Mono,
+        user: Arc<User>,
+    ) -> Client {
         Client {
             conn,
             id,
@@ -109,6 +121,7 @@ impl Client {
             lib_ver: Vec::new(),
             dialect: Dialect::Resp2,
             authenticated: false,
+            user,
             no_evict: false,
             tracking: Tracking::default(),
             muting: Muting::default(),
@@ -195,7 +208,8 @@ impl Client {
         let _ = write!(line, " argv-mem=0 multi-mem=0 rbs={obl} rbp={obl} obl={obl} oll=0 omem=0");
         let events = if self.unsent > 0 { "rw" } else { "r" };
         let cmd = self.last_command.map_or("NULL", |c| c.full_name);
-        let _ = write!(line, " tot-mem={held} events={events} cmd={cmd} user=default");
+        let _ = write!(line, " tot-mem={held} events={events} cmd={cmd} user=");
+        line.extend_from_slice(&self.user.name);
         let resp = if self.dialect == Dialect::Resp3 { 3 } else { 2 };
         let redir = self.tracking.redirect_shown();
         let _ = write!(line, " redir={redir} resp={resp} lib-name=");

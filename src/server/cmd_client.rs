@@ -282,6 +282,7 @@ struct KillFilter<'a> {
     addr: Option<&'a [u8]>,
     laddr: Option<&'a [u8]>,
     class: Option<Class>,
+    user: Option<&'a [u8]>,
     min_age_s: Option<u64>,
     spares_caller: bool,
 }
@@ -304,7 +305,7 @@ impl<'a> KillFilter<'a> {
                 },
                 b"addr" => filter.addr = Some(value),
                 b"laddr" => filter.laddr = Some(value),
-                b"user" if user_exists(value) => {}
+                b"user" if user_exists(value) => filter.user = Some(value),
                 b"user" => return Err(about("ERR No such user ", value)),
                 b"skipme" if value.eq_ignore_ascii_case(b"yes") => filter.spares_caller = true,
                 b"skipme" if value.eq_ignore_ascii_case(b"no") => filter.spares_caller = false,
@@ -323,6 +324,7 @@ impl<'a> KillFilter<'a> {
             && self.addr.is_none_or(|wanted| wanted == client.addresses(unixsocket).0)
             && self.laddr.is_none_or(|wanted| wanted == client.addresses(unixsocket).1)
             && self.class.is_none_or(|class| class.holds(client))
+            && self.user.is_none_or(|name| name == client.user.name)
             && self.min_age_s.is_none_or(|least| age_s >= least)
             && !(self.spares_caller && client.conn == caller)
     }
@@ -333,7 +335,7 @@ fn kill(call: &mut Call<'_, '_>) {
     let words = &call.args[2..];
     let parsed = match words {
         [addr] => Ok(KillFilter { addr: Some(addr), ..KillFilter::default() }),
-        pairs => KillFilter::parse(pairs, |user| call.server.users.exists(user)),
+        pairs => KillFilter::parse(pairs, |user| call.server.users.get(user).is_some()),
     };
     let filter = match parsed {
         Ok(filter) => filter,

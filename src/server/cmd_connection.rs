@@ -1,6 +1,9 @@
 //! PING, QUIT, RESET, AUTH, HELLO.
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
+use super::acl::user::User;
 use super::auth::DEFAULT_USER;
 use super::call::{Call, text};
 use super::client::Muting;
@@ -37,10 +40,12 @@ pub fn quit(call: &mut Call<'_, '_>) {
 /// `RESET`: the connection is as it was when new.
 pub fn reset(call: &mut Call<'_, '_>) {
     let authenticated = call.server.users.default_is_open();
+    let user = Arc::clone(call.server.users.default_user());
     let client = call.client();
     client.name.clear();
     client.dialect = Dialect::Resp2;
     client.authenticated = authenticated;
+    client.user = user;
     client.no_evict = false;
     client.tracking = Tracking::default();
     client.muting = Muting::default();
@@ -58,7 +63,7 @@ pub fn reset(call: &mut Call<'_, '_>) {
 /// `AUTH [user] password`.
 pub fn auth(call: &mut Call<'_, '_>) {
     let (user, password) = match &call.args[1..] {
-        [_] if call.server.users.default_is_open() => {
+        [_] if call.server.users.default_user().nopass => {
             return call.error(
                 b"ERR AUTH <password> called without any password configured for the default \
                 user. Are you sure your configuration is correct?",
@@ -68,11 +73,14 @@ pub fn auth(call: &mut Call<'_, '_>) {
         [user, password] => (user.as_slice(), password),
         _ => return call.error(text::SYNTAX),
     };
-    if call.server.users.check(user, password) {
-        call.client().authenticated = true;
-        call.ok();
-    } else {
-        call.error(text::WRONG_PASS);
+    match call.server.log_in(call.cx, call.conn, (&call.args[0], user, password)) {
+        Some(user) => {
+            let client = call.client();
+            client.authenticated = true;
+            client.user = user;
+            call.ok();
+        }
+        None => call.error(text::WRONG_PASS),
     }
 }
 
@@ -80,7 +88,7 @@ pub fn auth(call: &mut Call<'_, '_>) {
 #[derive(Default)]
 struct Wishes<'a> {
     dialect: Option<Dialect>,
-    authenticate: bool,
+    user: Option<Arc<User>>,
     name: Option<&'a [u8]>,
 }
 
@@ -102,10 +110,11 @@ pub fn hello(call: &mut Call<'_, '_>) {
     while let Some((option, rest)) = options.split_first() {
         match (option.to_ascii_lowercase().as_slice(), rest) {
             (b"auth", [user, password, rest @ ..]) => {
-                if !call.server.users.check(user, password) {
+                let login = (&words[0][..], &user[..], &password[..]);
+                wishes.user = call.server.log_in(call.cx, call.conn, login);
+                if wishes.user.is_none() {
                     return call.error(text::WRONG_PASS);
                 }
-                wishes.authenticate = true;
                 options = rest;
             }
             (b"setname", [name, rest @ ..]) => {
@@ -118,7 +127,8 @@ pub fn hello(call: &mut Call<'_, '_>) {
             _ => return call.error_about("ERR Syntax error in HELLO option ", option, ""),
         }
     }
-    if !call.client().authenticated && !wishes.authenticate {
+    let client = &call.server.clients[&call.conn];
+    if call.server.users.must_log_in(client) && wishes.user.is_none() {
         return call.error(
             b"NOAUTH HELLO must be called with the client already authenticated, otherwise the \
             HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
@@ -126,7 +136,10 @@ pub fn hello(call: &mut Call<'_, '_>) {
         );
     }
     let client = call.client();
-    client.authenticated = true;
+    if let Some(user) = wishes.user {
+        client.authenticated = true;
+        client.user = user;
+    }
     if let Some(dialect) = wishes.dialect {
         client.dialect = dialect;
     }

@@ -111,7 +111,7 @@ fn clients(call: &Call<'_, '_>, text: &mut Text) {
     text.field("client_recent_max_input_buffer", server.stats.recent_input());
     let output = server.clients.values().map(|c| c.unsent).max().unwrap_or(0);
     text.field("client_recent_max_output_buffer", output);
-    text.field("blocked_clients", server.waits.len());
+    text.field("blocked_clients", server.waits.len() + server.asks.count());
     let tracking = server.clients.values().filter(|c| c.tracking.is_on()).count();
     text.field("tracking_clients", tracking);
     text.field("clients_in_timeout_table", 0);

@@ -2,6 +2,7 @@
 //! section), and what holds a client back.
 #![forbid(unsafe_code)]
 
+use super::acl::check::check;
 use super::call::Call;
 use super::client::{Client, Hold};
 use super::table::{Command, Flags, NotFound};
@@ -130,7 +131,8 @@ impl Server {
             if client.hold.is_some() {
                 break;
             }
-            let limits = if client.authenticated { AUTHENTICATED } else { UNAUTHENTICATED };
+            let must_log_in = self.users.must_log_in(client);
+            let limits = if must_log_in { UNAUTHENTICATED } else { AUTHENTICATED };
             match client.parser.next_from(&bytes[used..], limits, &mut self.spare) {
                 Ok(None) => break,
                 Ok(Some((request, n))) => {
@@ -187,7 +189,7 @@ impl Server {
         }
         // A queue that is empty now gets a vote at most.
         let tail_before = (!client.behind.is_empty()).then(|| client.tail_len());
-        match self.admit(conn, &words) {
+        match self.admit(cx, conn, &words) {
             Err(text) => {
                 self.stats.errors += 1;
                 self.settle_new(cx);
@@ -228,10 +230,16 @@ impl Server {
         self.running = None;
     }
 
-    /// The checks: existence, arity, authentication, subscription. The error text otherwise.
-    fn admit(&self, conn: ConnId, words: &[Vec<u8>]) -> Result<&'static Command, Vec<u8>> {
-        let client = self.clients.get(&conn);
-        let before = client.and_then(|client| client.last_command);
+    /// The checks: existence, arity, authentication, rights, subscription. The error text
+    /// otherwise.
+    fn admit(
+        &mut self,
+        cx: &Cx,
+        conn: ConnId,
+        words: &[Vec<u8>],
+    ) -> Result<&'static Command, Vec<u8>> {
+        let client = self.clients.get_mut(&conn);
+        let before = client.as_ref().and_then(|client| client.last_command);
         let again = before.filter(|command| self.names.is_again(command, words));
         let command = match again.map_or_else(|| self.names.find(words), Ok) {
             Ok(command) => command,
@@ -246,8 +254,12 @@ impl Server {
             return Err(text.into_bytes());
         }
         let Some(client) = client else { return Ok(command) };
-        if !client.authenticated && !command.flags.has(Flags::NO_AUTH) {
+        if self.users.must_log_in(client) && !command.flags.has(Flags::NO_AUTH) {
             return Err(b"NOAUTH Authentication required.".to_vec());
+        }
+        if let Err(denial) = check(&client.user, command, words) {
+            client.last_command = Some(command);
+            return Err(self.deny(cx, conn, (command.full_name, words), denial));
         }
         if client.in_subscription() && !command.flags.has(Flags::IN_SUBSCRIPTION) {
             let name = command.full_name;

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::config::settings::{OutputLimit, Settings};
 use crate::resp::request::Spare;
@@ -15,6 +16,7 @@ use crate::sentinel::action::{Action, Cx, LogLevel, Outbox};
 use crate::util::ident::ConnId;
 use crate::util::time::Mono;
 
+pub mod acl;
 pub mod auth;
 pub mod call;
 pub mod client;
@@ -42,7 +44,9 @@ mod tracking;
 mod waits;
 mod work;
 
-use auth::Users;
+use acl::asks::Asks;
+use acl::log::AclLog;
+use acl::users::Users;
 use client::{Client, Hold};
 use facts::{CpuTimes, Endpoint, ProcessFacts};
 use pubsub::PubSub;
@@ -82,6 +86,8 @@ pub struct Server {
     started: Mono,
     names: Names,
     users: Users,
+    acl_log: AclLog,
+    asks: Asks,
     clients: BTreeMap<ConnId, Client>,
     /// Connections that are closed as soon as they have taken their output.
     lingering: BTreeSet<ConnId>,
@@ -111,9 +117,11 @@ pub struct Server {
 impl Server {
     /// A server without clients.
     pub fn new(settings: Settings, facts: ProcessFacts, now: Mono) -> Server {
-        Server {
+        let mut server = Server {
             names: Names::new(&settings.renamed_commands),
-            users: Users::new(settings.requirepass.as_deref()),
+            users: Users::new(&settings),
+            acl_log: AclLog::default(),
+            asks: Asks::default(),
             maxclients: settings.maxclients,
             settings,
             facts,
@@ -135,7 +143,9 @@ impl Server {
             sink: Vec::new(),
             last_http_warning: None,
             last_idle_check: now,
-        }
+        };
+        server.users_changed();
+        server
     }
 
     pub fn settings(&self) -> &Settings {
@@ -165,7 +175,8 @@ impl Server {
     /// A client connected. It may be refused: then it gets an error and is closed.
     pub fn accepted(&mut self, cx: &mut Cx, conn: ConnId, endpoint: Endpoint, fd: i32) {
         self.begin();
-        let client = Client::new(conn, self.next_client_id, endpoint, fd, cx.now);
+        let user = Arc::clone(self.users.default_user());
+        let client = Client::new(conn, self.next_client_id, endpoint, fd, cx.now, user);
         if self.logs(LogLevel::Verbose) {
             let path = self.settings.unixsocket.as_deref().unwrap_or_default();
             let text = match endpoint {
@@ -270,6 +281,7 @@ impl Server {
         }
         self.run_due_waits(cx, sentinel);
         self.run_cut_off(cx, sentinel);
+        self.run_due_asks(cx);
         self.run_resumed(cx, sentinel);
     }
 
@@ -279,7 +291,8 @@ impl Server {
             return Some(Mono(0));
         }
         let pause = self.pause.map(|pause| pause.until);
-        [self.waits.next_deadline(), pause].into_iter().flatten().min()
+        let waits = [self.waits.next_deadline(), self.asks.next_deadline(), pause];
+        waits.into_iter().flatten().min()
     }
 
     /// Every entry begins with a list of actions whose events are not handed out yet.

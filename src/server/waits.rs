@@ -281,7 +281,7 @@ impl Server {
         true
     }
 
-    fn hold_for_answer(&mut self, cx: &mut Cx, conn: ConnId) {
+    pub(super) fn hold_for_answer(&mut self, cx: &mut Cx, conn: ConnId) {
         if let Some(client) = self.clients.get_mut(&conn) {
             if client.hold.is_none() {
                 hold(cx, client, Hold::Answer);

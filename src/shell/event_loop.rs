@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 
 use super::clock::{self, ClockSource};
 use super::connect::{self, IN_PROGRESS_MAX, Options, Waiting};
-use super::disk::Disk;
+use super::disk::{Disk, Done, Job};
 use super::dns::Resolver;
 use super::files;
 use super::listen::Listener;
@@ -29,8 +29,8 @@ use super::signals::Signals;
 use super::sockets::{FIRST_SLOT, Stream, Table};
 use super::system;
 use crate::node::Closed;
-use crate::sentinel::action::Action;
-use crate::util::ident::{CheckId, ConnId, JobId};
+use crate::sentinel::action::{Action, Question};
+use crate::util::ident::{AskId, CheckId, ConnId, JobId};
 use crate::util::time::Mono;
 
 const SIGNALS: Token = Token(0);
@@ -75,6 +75,7 @@ enum Answer {
     ConnFailed(ConnId, Closed),
     ScriptChecked(CheckId, bool),
     Spawned(JobId, Result<i32, String>),
+    Answered(AskId, Result<Vec<u8>, String>),
 }
 
 /// The loop with all that it drives.
@@ -340,8 +341,13 @@ impl<M: Machine> EventLoop<M> {
         if !std::mem::take(&mut self.woken) {
             return;
         }
-        while let Some(saved) = self.disk.poll() {
-            self.machine.persisted(saved.generation, saved.result, saved.took_ms);
+        while let Some(done) = self.disk.poll() {
+            match done {
+                Done::Saved { generation, result, took_ms } => {
+                    self.machine.persisted(generation, result, took_ms);
+                }
+                Done::Answered { ask, result } => self.machine.answered(ask, result),
+            }
             self.drain();
         }
         while let Some((lookup, ips)) = self.resolver.poll() {
@@ -416,6 +422,7 @@ impl<M: Machine> EventLoop<M> {
                 Some(Answer::ConnFailed(conn, why)) => self.machine.conn_failed(conn, why),
                 Some(Answer::ScriptChecked(check, yes)) => self.machine.script_checked(check, yes),
                 Some(Answer::Spawned(job, pid)) => self.machine.spawned(job, pid),
+                Some(Answer::Answered(ask, result)) => self.machine.answered(ask, result),
             }
         }
     }
@@ -434,7 +441,7 @@ impl<M: Machine> EventLoop<M> {
             Action::Hold { conn, hold } => self.hold(conn, hold),
             Action::Persist { generation } => {
                 if let Some(job) = self.machine.take_save(generation) {
-                    self.disk.submit(job);
+                    self.disk.submit(Job::Save(job));
                 }
             }
             Action::Resolve { lookup, host } => self.resolver.submit(lookup, host),
@@ -442,6 +449,7 @@ impl<M: Machine> EventLoop<M> {
                 let executable = files::is_executable(files::path(&path));
                 self.answers.push_back(Answer::ScriptChecked(check, executable));
             }
+            Action::Ask { ask, question } => self.ask(ask, question),
             Action::Spawn { job, argv } => {
                 self.answers.push_back(Answer::Spawned(job, process::spawn(&argv)));
             }
@@ -450,6 +458,20 @@ impl<M: Machine> EventLoop<M> {
             Action::Publish { .. } => {}
             Action::SetLogLevel { level } => logging::set_level(Some(level)),
             Action::Exit { code, clean } => self.end = Some(End { code, clean }),
+        }
+    }
+
+    fn ask(&mut self, ask: AskId, question: Question) {
+        match question {
+            Question::ReadFile { path } => self.disk.submit(Job::Read { ask, path }),
+            Question::WriteFile { path, text } => {
+                self.disk.submit(Job::Write { ask, path, text });
+            }
+            Question::Random { bytes } => {
+                let mut random = vec![0; bytes];
+                let result = system::random_bytes(&mut random).map_err(|e| system::reason(&e));
+                self.answers.push_back(Answer::Answered(ask, result.map(|()| random)));
+            }
         }
     }
 

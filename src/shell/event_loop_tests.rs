@@ -17,8 +17,8 @@ use super::machine::Machine;
 use super::notify::Supervisor;
 use super::testing::{TempDir, wait_until};
 use crate::node::{Closed, CpuTimes, Endpoint, SaveJob};
-use crate::sentinel::action::Action;
-use crate::util::ident::{CheckId, ConnId, JobId, LookupId};
+use crate::sentinel::action::{Action, Question};
+use crate::util::ident::{AskId, CheckId, ConnId, JobId, LookupId};
 use crate::util::time::{Clock, Mono};
 
 /// Records its inputs, in order; does what a test put into `on_input` when that input comes.
@@ -125,6 +125,10 @@ impl Machine for Script {
     }
     fn script_checked(&mut self, check: CheckId, executable: bool) {
         self.input(format!("checked {} {executable}", check.0));
+    }
+    fn answered(&mut self, ask: AskId, result: Result<Vec<u8>, String>) {
+        let shown = result.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        self.input(format!("answered {} {shown:?}", ask.0));
     }
     fn spawned(&mut self, job: JobId, pid: Result<i32, String>) {
         self.input(format!("spawned {} {}", job.0, pid.is_ok()));
@@ -261,6 +265,15 @@ fn answers_come_after_the_list_is_drained() {
     let mut buf = [0; 5];
     peer.read_exact(&mut buf).unwrap();
     assert_eq!(&buf, b"early");
+}
+
+#[test]
+fn random_bytes_are_there_when_asked_for() {
+    let mut bench = Bench::new();
+    let question = Question::Random { bytes: 16 };
+    bench.act(vec![Action::Ask { ask: AskId(7), question }]);
+    let answer = bench.turns.machine.inputs.iter().find(|i| i.starts_with("answered 7 Ok("));
+    assert!(answer.is_some(), "{:?}", bench.turns.machine.inputs);
 }
 
 #[test]

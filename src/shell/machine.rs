@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::node::{Closed, CpuTimes, Endpoint, Node, SaveJob};
 use crate::sentinel::action::Action;
-use crate::util::ident::{CheckId, ConnId, JobId, LookupId};
+use crate::util::ident::{AskId, CheckId, ConnId, JobId, LookupId};
 use crate::util::time::{Clock, Mono};
 
 /// A machine that takes inputs and gives actions; see [`Node`] for the meaning of each.
@@ -29,6 +29,7 @@ pub trait Machine {
     fn persisted(&mut self, generation: u64, result: Result<(), String>, took_ms: u64);
     fn resolved(&mut self, lookup: LookupId, ips: Vec<IpAddr>);
     fn script_checked(&mut self, check: CheckId, executable: bool);
+    fn answered(&mut self, ask: AskId, result: Result<Vec<u8>, String>);
     fn spawned(&mut self, job: JobId, pid: Result<i32, String>);
     fn child_exited(&mut self, pid: i32, exit_code: i32, signal: i32);
     fn shutdown_asked(&mut self);
@@ -62,6 +63,7 @@ impl Machine for Node {
         persisted(&mut self, generation: u64, result: Result<(), String>, took_ms: u64);
         resolved(&mut self, lookup: LookupId, ips: Vec<IpAddr>);
         script_checked(&mut self, check: CheckId, executable: bool);
+        answered(&mut self, ask: AskId, result: Result<Vec<u8>, String>);
         spawned(&mut self, job: JobId, pid: Result<i32, String>);
         child_exited(&mut self, pid: i32, exit_code: i32, signal: i32);
         shutdown_asked(&mut self);

@@ -51,6 +51,11 @@ impl Saver {
         Saver { path, temp: Arc::default(), last_good: None, rename_refused: false }
     }
 
+    /// A saver of another file, whose temporary file is kept account of in the same place.
+    pub fn for_other(&self, path: PathBuf) -> Saver {
+        Saver { temp: Arc::clone(&self.temp), ..Saver::new(path) }
+    }
+
     /// Where the name of the temporary file is to be found.
     pub fn temp_name(&self) -> TempName {
         Arc::clone(&self.temp)

@@ -24,6 +24,7 @@ use crate::config::load::{LoadError, Loaded, load, option_lines};
 use crate::config::settings::{Settings, Supervised};
 use crate::node::{Node, ProcessFacts, Setup};
 use crate::sentinel::action::LogLevel;
+use crate::server::acl::startup;
 
 const CANNOT_OPEN: &str = "Fatal error, can't open config file";
 const DAEMON_PID_FILE: &[u8] = b"/var/run/redis.pid";
@@ -81,6 +82,9 @@ fn try_run(program: &Path, args: RunArgs, logs: &Logs) -> Result<i32, Refusal> {
     supervisor.loading();
     become_daemon(&mut loaded.settings)?;
     say_hello(&loaded);
+    for line in startup::warnings(&loaded.settings) {
+        notice(&line);
+    }
     aclfile::read(&mut loaded.settings)?;
     if let Some(reason) = save::in_place_reason(&file) {
         warning(&format!(
@@ -127,10 +131,17 @@ fn read_config(args: RunArgs) -> Result<Config, Refusal> {
     }
     let stdin = if args.stdin { Some(read_stdin()?) } else { None };
     let options = option_lines(&args.options);
-    let loaded = load(&text, stdin.as_deref(), &options, &mut SystemFiles).map_err(refusal_of)?;
+    let loaded = load(&text, stdin.as_deref(), &options, &mut SystemFiles)
+        .and_then(with_right_users)
+        .map_err(refusal_of)?;
     let nowhere = "Sentinel needs config file on disk to save state. Exiting...";
     let file = file.ok_or_else(|| Refusal::Log(nowhere.to_string()))?;
     Ok(Config { file, loaded })
+}
+
+/// What was loaded, if the rules of its users can be taken.
+fn with_right_users(loaded: Loaded) -> Result<Loaded, LoadError> {
+    startup::check(&loaded).map(|()| loaded)
 }
 
 /// An included file that is missing is told in the log, all else on standard error.
@@ -184,7 +195,9 @@ pub fn check_config(file: &Path) -> i32 {
             format!("{CANNOT_OPEN} '{}': {reason}\n", file.display()).into_bytes()
         })
         .and_then(|text| {
-            load(&text, None, &[], &mut SystemFiles).map_err(|error| fatal_block(&error))
+            load(&text, None, &[], &mut SystemFiles)
+                .and_then(with_right_users)
+                .map_err(|error| fatal_block(&error))
         });
     match result {
         Ok(_) => {

@@ -42,6 +42,10 @@ id_type!(
     /// A question to the shell whether a path is an executable file.
     CheckId
 );
+id_type!(
+    /// A question to the shell about a file, or for random bytes.
+    AskId
+);
 
 pub(crate) use id_type;
 

@@ -145,23 +145,32 @@ impl World {
 
     /// The operator sends a command to a sentinel and waits for the answer.
     pub fn command(&mut self, sentinel: usize, words: &[&[u8]]) -> Value {
+        let key = self.tell(sentinel, words);
+        self.answer(key)
+    }
+
+    /// The operator sends a command to a sentinel; [`World::answer`] waits for the answer.
+    pub fn tell(&mut self, sentinel: usize, words: &[&[u8]]) -> ConnKey {
         let key = self.connect([self.operator(), sentinel], None);
         let asked: Words = words.iter().map(|word| word.to_vec()).collect();
         self.trace(|| format!("operator to {sentinel}: {}", wire::show_words(&asked)));
         self.net.conns.get_mut(&key).expect("just made").asked.push_back(asked);
         self.send(key, 0, Segment::Bytes(wire::request(words)));
-        let mut reply = None;
+        key
+    }
+
+    /// The answer to what was told.
+    pub fn answer(&mut self, key: ConnKey) -> Value {
         for _ in 0..10_000 {
-            self.run_for(MS);
-            reply = self.inbox.get_mut(&key).and_then(Stream::next_value);
-            if reply.is_some() {
-                break;
+            let reply = self.inbox.get_mut(&key).and_then(Stream::next_value);
+            if let Some(reply) = reply {
+                self.trace(|| format!("answer: {reply:?}"));
+                self.inbox.remove(&key);
+                self.close(key, 0);
+                return reply;
             }
+            self.run_for(MS);
         }
-        self.inbox.remove(&key);
-        self.close(key, 0);
-        let reply = reply.unwrap_or_else(|| panic!("no answer of {sentinel} within 10 s"));
-        self.trace(|| format!("answer of {sentinel}: {reply:?}"));
-        reply
+        panic!("no answer within 10 s");
     }
 }

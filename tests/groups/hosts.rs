@@ -419,6 +419,7 @@ impl World {
             Action::Persist { generation } => self.persist(sentinel, generation),
             Action::Resolve { .. } => panic!("a lookup without names"),
             Action::CheckScript { check, .. } => self.node(sentinel).script_checked(check, true),
+            Action::Ask { .. } => panic!("a question of ACL without users"),
             Action::Spawn { job, .. } => {
                 let host = &mut self.sentinels[sentinel];
                 host.next_pid += 1;

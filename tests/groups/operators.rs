@@ -40,8 +40,10 @@ fn two_forced_failovers_at_once() {
         let options = Options { replicas: 3, ..random_options(&mut rng) };
         let mut world = World::new("two_forced_failovers_at_once", seed, options);
         world.discover();
-        world.command(0, &[b"SENTINEL", b"FAILOVER", b"m0"]);
-        world.command(1, &[b"SENTINEL", b"FAILOVER", b"m0"]);
+        let first = world.tell(0, &[b"SENTINEL", b"FAILOVER", b"m0"]);
+        let second = world.tell(1, &[b"SENTINEL", b"FAILOVER", b"m0"]);
+        world.answer(first);
+        world.answer(second);
         let pause = 10 * SECOND + world.rng.below(10_000) * MS;
         world.run_for(pause);
         world.command(2, &[b"SENTINEL", b"FAILOVER", b"m0"]);

@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acl;
 mod address;
 mod auth;
 mod beyond;

@@ -197,8 +197,6 @@ fn auth_without_a_password() {
         A< -ERR syntax error
         A> acl whoami
         A< $7 default
-        A> acl list
-        A< -ERR unknown subcommand 'list'. Try ACL HELP.
         ",
     );
 }
@@ -338,7 +336,7 @@ fn help_has_a_head_and_a_foot() {
     for (container, first) in [
         ("SENTINEL", "CKQUORUM <master-name>"),
         ("CLIENT", "CACHING (YES|NO)"),
-        ("ACL", "WHOAMI"),
+        ("ACL", "CAT [<category>]"),
         ("COMMAND", "(no subcommand)"),
     ] {
         let text =

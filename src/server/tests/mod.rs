@@ -7,6 +7,8 @@
 //! - `log text`: the log lines since the last such line hold this text;
 //! - `save ok`, `save failed`: the save that is due ends; `wait MS`: time passes;
 //! - `script yes|no`: the script that is being checked is executable or not;
+//! - `asks TEXT`: the question about a file, or for random bytes, that waits is this one;
+//! - `answer TEXT` (`\n` is an end of line), `answer failed TEXT`: its answer comes;
 //! - `host NAME IP|-`: the lookup of NAME ends;
 //! - `.. text`: goes on with the line above, behind one blank.
 #![forbid(unsafe_code)]
@@ -17,14 +19,16 @@ use std::net::{IpAddr, SocketAddr};
 use super::Server;
 use super::facts::{Endpoint, ProcessFacts};
 use crate::config::settings::Settings;
-use crate::sentinel::action::{Action, Cx, Outbox};
+use crate::sentinel::action::{Action, Cx, Outbox, Question};
 use crate::sentinel::instance::MasterId;
 use crate::sentinel::setup::GlobalConfig;
 use crate::sentinel::{Sentinel, Surroundings};
-use crate::util::ident::{CheckId, ConnId, LookupId};
+use crate::util::ident::{AskId, CheckId, ConnId, LookupId};
 use crate::util::rng::Rng;
 use crate::util::time::{Mono, Wall};
 
+mod acl;
+mod acl_clients;
 mod basics;
 mod clients;
 mod limits;
@@ -68,6 +72,7 @@ pub struct Rig {
     pub closed: BTreeSet<ConnId>,
     pub held: BTreeSet<ConnId>,
     checks: Vec<CheckId>,
+    asks: Vec<(AskId, String)>,
     lookups: Vec<(LookupId, Vec<u8>)>,
     pub other: Vec<Action>,
     named: BTreeMap<char, ConnId>,
@@ -95,6 +100,7 @@ impl Rig {
             closed: BTreeSet::new(),
             held: BTreeSet::new(),
             checks: Vec::new(),
+            asks: Vec::new(),
             lookups: Vec::new(),
             other: Vec::new(),
             named: BTreeMap::new(),
@@ -124,6 +130,7 @@ impl Rig {
                 Action::Hold { conn, hold: true } => assert!(self.held.insert(conn)),
                 Action::Hold { conn, hold: false } => assert!(self.held.remove(&conn)),
                 Action::CheckScript { check, .. } => self.checks.push(check),
+                Action::Ask { ask, question } => self.asks.push((ask, shown(&question))),
                 Action::Resolve { lookup, host } => self.lookups.push((lookup, host)),
                 other => self.other.push(other),
             }
@@ -210,6 +217,12 @@ impl Rig {
         self.enter(|server, sentinel, cx| server.script_checked(cx, sentinel, check, executable));
     }
 
+    /// Answers the question that waits longest.
+    pub fn answer(&mut self, result: Result<Vec<u8>, String>) {
+        let (ask, _) = self.asks.remove(0);
+        self.enter(|server, sentinel, cx| server.answered(cx, sentinel, ask, result));
+    }
+
     fn host(&mut self, host: &str, ip: Option<IpAddr>) {
         let at = self.lookups.iter().position(|(_, h)| h == host.as_bytes()).expect("a lookup");
         let (lookup, _) = self.lookups.remove(at);
@@ -273,9 +286,27 @@ impl Rig {
             ["save", how] => self.save(*how == "ok"),
             ["wait", ms] => self.wait(ms.parse().unwrap()),
             ["script", how] => self.script(*how == "yes"),
+            ["asks", ..] => {
+                let first = self.asks.first().map_or("", |(_, question)| question);
+                assert_eq!(first, &line[5..]);
+            }
+            ["answer", "failed", ..] => self.answer(Err(line[14..].to_string())),
+            ["answer", ..] => {
+                self.answer(Ok(line[6..].trim_start().replace("\\n", "\n").into_bytes()));
+            }
             ["host", name, ip] => self.host(name, ip.parse().ok()),
             _ => panic!("what is {line}?"),
         }
+    }
+}
+
+/// A question in one line.
+fn shown(question: &Question) -> String {
+    let show = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace('\n', "\\n");
+    match question {
+        Question::ReadFile { path } => format!("read {}", show(path)),
+        Question::WriteFile { path, text } => format!("write {} {}", show(path), show(text)),
+        Question::Random { bytes } => format!("random {bytes}"),
     }
 }
 

@@ -204,6 +204,7 @@ impl World {
             Action::Kill { pid } => self.say(&format!("kill {pid}")),
             Action::Log { level, text } => self.logged(level, &text),
             Action::Exit { code, clean } => self.say(&format!("exit {code} clean={clean}")),
+            Action::Ask { .. } => panic!("no story has users"),
             Action::Hold { .. } | Action::Publish { .. } | Action::SetLogLevel { .. } => {}
         }
     }
