@@ -187,7 +187,12 @@ impl Node {
 
     /// The next action, in order.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.ready.pop_front()
+        let action = self.ready.pop_front();
+        if let Some(Action::Close { conn }) = action {
+            // Nobody tells us of the end of a connection that we end.
+            self.partial.take(conn);
+        }
+        action
     }
 
     /// The lines of the save of that generation; the shell asks once per [`Action::Persist`].
