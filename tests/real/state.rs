@@ -254,6 +254,8 @@ fn line_ends_in_values_never_reach_the_file() {
         &["SENTINEL", "CONFIG", "SET", "sentinel-user", inject],
         &["SENTINEL", "CONFIG", "SET", "announce-ip", inject],
     ];
+    // The new id is written while the first requests are served already.
+    sentinel.ok(&["SENTINEL", "FLUSHCONFIG"]);
     let before = sentinel.config_text();
     for words in attempts {
         let reply = sentinel.ask(words);
