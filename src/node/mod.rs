@@ -12,9 +12,10 @@
 #![forbid(unsafe_code)]
 
 mod outputs;
+mod partial;
 mod saving;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use crate::config::load::Loaded;
@@ -27,6 +28,7 @@ use crate::util::ident::{AskId, CheckId, ConnId, JobId, LookupId};
 use crate::util::rng::Rng;
 use crate::util::time::{Clock, Mono};
 use outputs::Outputs;
+use partial::Partials;
 pub use saving::SaveJob;
 use saving::Saving;
 
@@ -54,20 +56,13 @@ pub struct Setup {
     pub clock: Clock,
 }
 
-/// What has arrived of a reply that is not complete yet.
-#[derive(Debug, Default)]
-struct PartialReply {
-    parser: ReplyParser,
-    bytes: Vec<u8>,
-}
-
 /// The whole daemon without its sockets, files and clock.
 pub struct Node {
     sentinel: Sentinel,
     server: Server,
     saving: Saving,
     outputs: Outputs,
-    partial: BTreeMap<ConnId, PartialReply>,
+    partial: Partials,
     rng: Rng,
     clock: Clock,
     /// Actions of the input being handled.
@@ -116,7 +111,7 @@ impl Node {
             saving: Saving::new(&loaded),
             server: Server::new(loaded.settings, facts, clock.mono),
             outputs: Outputs::default(),
-            partial: BTreeMap::new(),
+            partial: Partials::default(),
             rng: Rng::new(u64::from_le_bytes(seed)),
             clock,
             fresh: Vec::new(),
@@ -149,6 +144,7 @@ impl Node {
     /// Begins a turn: takes the time for all that follows in it.
     pub fn begin_turn(&mut self, clock: Clock) {
         self.clock = clock;
+        self.server.begin_turn();
         handle!(self, |cx, sentinel, _server| sentinel.check_tilt(cx));
     }
 
@@ -191,7 +187,12 @@ impl Node {
 
     /// The next action, in order.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.ready.pop_front()
+        let action = self.ready.pop_front();
+        if let Some(Action::Close { conn }) = action {
+            // Nobody tells us of the end of a connection that we end.
+            self.partial.take(conn);
+        }
+        action
     }
 
     /// The lines of the save of that generation; the shell asks once per [`Action::Persist`].
@@ -206,7 +207,7 @@ impl Node {
 
     /// Unsent output of a connection.
     pub fn output(&self, conn: ConnId) -> Option<&[u8]> {
-        self.outputs.unsent(conn)
+        self.outputs.output(conn)
     }
 
     /// The shell wrote `n` bytes from the front of the output of `conn`; they are removed.
@@ -234,45 +235,57 @@ impl Node {
     }
 
     fn link_received(&mut self, conn: ConnId, bytes: &[u8]) {
-        let mut partial = self.partial.remove(&conn).unwrap_or_default();
-        let joined;
-        let mut rest = bytes;
-        if !partial.bytes.is_empty() {
-            partial.bytes.extend_from_slice(bytes);
-            joined = std::mem::take(&mut partial.bytes);
-            rest = &joined;
+        let mut partial = self.partial.take(conn);
+        let rest = if partial.bytes.is_empty() {
+            let used = self.run_replies(conn, &mut partial.parser, bytes);
+            bytes[used..].to_vec()
+        } else {
+            let mut buffer = std::mem::take(&mut partial.bytes);
+            buffer.extend_from_slice(bytes);
+            let used = self.run_replies(conn, &mut partial.parser, &buffer);
+            buffer.drain(..used);
+            buffer
+        };
+        if rest.is_empty() || !self.sentinel.owns(conn) {
+            return;
         }
-        while !rest.is_empty() && self.sentinel.owns(conn) {
-            match partial.parser.next(rest) {
-                Ok(Some((reply, used))) => {
-                    rest = &rest[used..];
+        partial.bytes = rest;
+        if !self.partial.keep(conn, partial) {
+            handle!(self, |cx, sentinel, _server| {
+                sentinel.link_malformed(cx, conn, "too many unfinished replies");
+            });
+        }
+    }
+
+    /// Takes whole replies from the front of `bytes`; gives how many bytes are done with.
+    fn run_replies(&mut self, conn: ConnId, parser: &mut ReplyParser, bytes: &[u8]) -> usize {
+        let mut used = 0;
+        while used < bytes.len() && self.sentinel.owns(conn) {
+            match parser.next(&bytes[used..]) {
+                Ok(Some((reply, n))) => {
+                    used += n;
                     handle!(self, |cx, sentinel, _server| sentinel.link_reply(cx, conn, &reply));
                 }
-                Ok(None) => {
-                    partial.bytes = rest.to_vec();
-                    self.partial.insert(conn, partial);
-                    return;
-                }
+                Ok(None) => return used,
                 Err(malformed) => {
                     let reason = malformed.0;
                     handle!(self, |cx, sentinel, _server| {
                         sentinel.link_malformed(cx, conn, reason);
                     });
-                    return;
+                    return bytes.len();
                 }
             }
         }
+        used
     }
 
     /// A connection of a client or a link is gone.
     pub fn closed(&mut self, conn: ConnId, why: Closed) {
-        self.partial.remove(&conn);
+        self.partial.take(conn);
         handle!(self, |cx, sentinel, server| {
-            if server.owns(conn) {
-                server.closed(cx, conn);
-            } else {
-                sentinel.conn_closed(cx, conn, why == Closed::Refused);
-            }
+            // Each knows its own; a client that was forgotten already may still linger.
+            server.closed(cx, conn);
+            sentinel.conn_closed(cx, conn, why == Closed::Refused);
             cx.out.forget(conn);
         });
     }

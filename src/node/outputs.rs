@@ -39,7 +39,7 @@ impl Outputs {
     }
 
     /// What has not left yet.
-    pub fn unsent(&self, conn: ConnId) -> Option<&[u8]> {
+    pub fn output(&self, conn: ConnId) -> Option<&[u8]> {
         self.open.get(&conn).map(|output| &output.bytes[output.sent..])
     }
 
@@ -70,6 +70,10 @@ impl Outbox for Outputs {
         Some(&mut output.bytes)
     }
 
+    fn unsent(&mut self, conn: ConnId) -> usize {
+        self.open.get(&conn).map_or(0, |output| output.bytes.len() - output.sent)
+    }
+
     fn open(&mut self) -> ConnId {
         self.last_id += 1;
         let id = ConnId(self.last_id);
@@ -93,9 +97,11 @@ mod tests {
         outputs.buffer(conn).unwrap().extend_from_slice(b"hello");
         outputs.sent(conn, 2);
         outputs.buffer(conn).unwrap().extend_from_slice(b"!");
-        assert_eq!(outputs.unsent(conn), Some(&b"llo!"[..]));
+        assert_eq!(outputs.output(conn), Some(&b"llo!"[..]));
+        assert_eq!(outputs.unsent(conn), 4, "what has left does not count");
         outputs.sent(conn, 4);
-        assert_eq!(outputs.unsent(conn), Some(&b""[..]));
+        assert_eq!(outputs.output(conn), Some(&b""[..]));
+        assert_eq!(outputs.unsent(conn), 0);
     }
 
     #[test]

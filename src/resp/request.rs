@@ -11,6 +11,46 @@ use crate::util::{num, words};
 /// [`RequestParser::next`] names.
 pub type Request = Vec<Vec<u8>>;
 
+/// Buffers of requests that are done with, for those that follow: short ones, a few of them.
+#[derive(Debug, Default)]
+pub struct Spare {
+    requests: Vec<Request>,
+    words: Vec<Vec<u8>>,
+}
+
+impl Spare {
+    const WORDS_MAX: usize = 16;
+    const WORD_MAX_BYTES: usize = 128;
+
+    /// Takes a request apart.
+    pub fn give_back(&mut self, mut request: Request) {
+        if request.capacity() > Spare::WORDS_MAX {
+            return;
+        }
+        for mut word in request.drain(..) {
+            if self.words.len() < Spare::WORDS_MAX && word.capacity() <= Spare::WORD_MAX_BYTES {
+                word.clear();
+                self.words.push(word);
+            }
+        }
+        if self.requests.is_empty() {
+            self.requests.push(request);
+        }
+    }
+
+    fn request(&mut self, words: usize) -> Request {
+        let mut request = self.requests.pop().unwrap_or_default();
+        request.reserve(words);
+        request
+    }
+
+    fn word(&mut self, text: &[u8]) -> Vec<u8> {
+        let mut word = self.words.pop().unwrap_or_default();
+        word.extend_from_slice(text);
+        word
+    }
+}
+
 /// What a client may send (spec/commands.md, first section).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
@@ -105,9 +145,19 @@ impl RequestParser {
         buffer: &[u8],
         limits: Limits,
     ) -> Result<Option<(Request, usize)>, ProtocolError> {
+        self.next_from(buffer, limits, &mut Spare::default())
+    }
+
+    /// As [`RequestParser::next`], with buffers to build the request from.
+    pub fn next_from(
+        &mut self,
+        buffer: &[u8],
+        limits: Limits,
+        spare: &mut Spare,
+    ) -> Result<Option<(Request, usize)>, ProtocolError> {
         let mut skipped = 0;
         loop {
-            match self.read_front(&buffer[skipped..], limits)? {
+            match self.read_front(&buffer[skipped..], limits, spare)? {
                 Front::Whole(request, used) => {
                     *self = RequestParser::default();
                     return Ok(Some((request, skipped + used)));
@@ -126,7 +176,12 @@ impl RequestParser {
         }
     }
 
-    fn read_front(&mut self, buffer: &[u8], limits: Limits) -> Result<Front, ProtocolError> {
+    fn read_front(
+        &mut self,
+        buffer: &[u8],
+        limits: Limits,
+        spare: &mut Spare,
+    ) -> Result<Front, ProtocolError> {
         if self.args == 0 {
             match buffer.first() {
                 None => return Ok(Front::Incomplete),
@@ -145,7 +200,7 @@ impl RequestParser {
             }
             self.missing -= 1;
         }
-        let request = copy_arguments(buffer, self.args);
+        let request = copy_arguments(buffer, self.args, spare);
         Ok(Front::Whole(request.ok_or(ProtocolError::InvalidBulkLength)?, self.pos))
     }
 
@@ -261,13 +316,13 @@ fn bulk_len(line: &[u8], limits: Limits) -> Result<usize, ProtocolError> {
 
 /// Copies the arguments of a request that the first pass has found whole; None if the buffer is
 /// not the one it has seen.
-fn copy_arguments(buffer: &[u8], args: usize) -> Option<Request> {
+fn copy_arguments(buffer: &[u8], args: usize, spare: &mut Spare) -> Option<Request> {
     let mut rest = after_line(buffer)?.1;
-    let mut request = Vec::with_capacity(args);
+    let mut request = spare.request(args);
     for _ in 0..args {
         let (line, behind) = after_line(rest)?;
         let len = usize::try_from(num::parse_u64(line.get(1..)?)?).ok()?;
-        request.push(behind.get(..len)?.to_vec());
+        request.push(spare.word(behind.get(..len)?));
         rest = behind.get(len + 2..)?;
     }
     Some(request)
@@ -579,6 +634,22 @@ mod tests {
                 let _ = parser.next(&bytes[from..], LIMITS);
                 let _ = parser.next(&bytes[..from], LIMITS);
             }
+        }
+    }
+
+    #[test]
+    fn spare_buffers_leave_nothing_behind() {
+        let (mut parser, mut spare) = (RequestParser::default(), Spare::default());
+        let long = [&b"*2\r\n$300\r\n"[..], &[b'x'; 300], b"\r\n$1\r\ny\r\n"].concat();
+        let many = [&b"*40\r\n"[..], &b"$1\r\nz\r\n".repeat(40)].concat();
+        let short = &b"*2\r\n$4\r\nPING\r\n$2\r\nab\r\n"[..];
+        for bytes in [short, &long, &many, short, short, &long] {
+            let fresh = RequestParser::default().next(bytes, LIMITS);
+            let (request, used) = parser.next_from(bytes, LIMITS, &mut spare).unwrap().unwrap();
+            assert_eq!(Ok(Some((request.clone(), used))), fresh);
+            spare.give_back(request);
+            assert!(spare.requests.len() <= 1 && spare.words.len() <= Spare::WORDS_MAX);
+            assert!(spare.words.iter().all(|w| w.is_empty() && w.capacity() <= 128));
         }
     }
 }

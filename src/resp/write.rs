@@ -38,6 +38,24 @@ pub fn bulk_int(out: &mut Vec<u8>, n: i64) {
     bulk(out, Decimal::signed(n).text());
 }
 
+/// A bulk holding an IPv4 address.
+pub fn bulk_ipv4(out: &mut Vec<u8>, octets: [u8; 4]) {
+    let (mut text, mut len) = ([0; 15], 0);
+    for (index, octet) in octets.into_iter().enumerate() {
+        if index > 0 {
+            text[len] = b'.';
+            len += 1;
+        }
+        for (least, digit) in [(100, octet / 100), (10, octet / 10 % 10), (0, octet % 10)] {
+            if octet >= least {
+                text[len] = b'0' + digit;
+                len += 1;
+            }
+        }
+    }
+    bulk(out, &text[..len]);
+}
+
 /// RESP2 `$-1`, RESP3 `_`.
 pub fn null(out: &mut Vec<u8>, dialect: Dialect) {
     out.extend_from_slice(choose(dialect, b"$-1\r\n", b"_\r\n"));
@@ -121,6 +139,9 @@ fn line(out: &mut Vec<u8>, kind: u8, text: &[u8]) {
 }
 
 fn header(out: &mut Vec<u8>, kind: u8, len: usize) {
+    if len < 10 {
+        return out.extend_from_slice(&[kind, b'0' + len as u8, b'\r', b'\n']);
+    }
     out.push(kind);
     out.extend_from_slice(Decimal::unsigned(len as u64).text());
     out.extend_from_slice(b"\r\n");
@@ -198,6 +219,15 @@ mod tests {
             assert_eq!(written(|out| bulk_int(out, n)), expected);
         }
         assert_eq!(Decimal::unsigned(u64::MAX).text(), u64::MAX.to_string().as_bytes());
+    }
+
+    #[test]
+    fn addresses_as_text() {
+        for octets in [[0; 4], [255; 4], [127, 0, 0, 1], [10, 99, 100, 9], [1, 110, 101, 200]] {
+            let text = std::net::Ipv4Addr::from(octets).to_string();
+            let expected = format!("${}\r\n{text}\r\n", text.len());
+            assert_eq!(written(|out| bulk_ipv4(out, octets)), expected);
+        }
     }
 
     #[test]

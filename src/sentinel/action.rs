@@ -65,6 +65,10 @@ pub enum Action {
 pub trait Outbox {
     /// The output buffer of `conn`, marked to be flushed at the end of the turn; `None` if closed.
     fn buffer(&mut self, conn: ConnId) -> Option<&mut Vec<u8>>;
+    /// How many bytes of it have not left yet.
+    fn unsent(&mut self, conn: ConnId) -> usize {
+        self.buffer(conn).map_or(0, |out| out.len())
+    }
     /// A fresh connection id, with an output buffer.
     fn open(&mut self) -> ConnId;
     /// Forgets the buffer of a connection that was closed.

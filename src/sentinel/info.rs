@@ -12,6 +12,12 @@ use crate::util::num::{parse_i64, parse_u64};
 /// Most replicas a master may have here; further ones are not watched.
 pub const MAX_REPLICAS: usize = 1_024;
 
+/// Most lines about replicas that are looked at, among them some of no use.
+const MAX_REPLICA_LINES: usize = 4 * MAX_REPLICAS;
+
+/// Most bytes of an INFO that are kept for INFO-CACHE; real ones have a few thousand.
+pub const MAX_INFO_BYTES: usize = 128 * 1024;
+
 /// The lines of an INFO reply that matter; texts borrow from the reply.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct InfoView<'a> {
@@ -53,7 +59,8 @@ impl<'a> InfoView<'a> {
             _ if self.role == Some(Role::Slave) => self.take_slave_line(key, value),
             _ if key.starts_with(b"slave") && self.role != Some(Role::Slave) => {
                 let digits = &key[b"slave".len()..];
-                if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
+                let has_room = self.slaves.len() < MAX_REPLICA_LINES;
+                if has_room && !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
                     self.slaves.extend(parse_slave(value));
                 }
             }
@@ -103,7 +110,7 @@ impl Sentinel {
         if let Some(data) = self.data_mut(inst) {
             data.info_refresh = Some(cx.now);
             data.info_text.clear();
-            data.info_text.extend_from_slice(text);
+            data.info_text.extend_from_slice(&text[..text.len().min(MAX_INFO_BYTES)]);
         }
         self.note_run_id(cx, inst, &view);
         match inst {

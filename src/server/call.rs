@@ -4,6 +4,7 @@
 use super::Server;
 use super::client::Client;
 use super::table::Command;
+use super::work::LOOK_NS;
 use crate::resp::write::{self, Dialect};
 use crate::sentinel::Sentinel;
 use crate::sentinel::action::Cx;
@@ -41,14 +42,19 @@ impl Call<'_, '_> {
     /// Begins the reply: events that the command caused reach subscribers first.
     pub fn reply(&mut self) -> Reply<'_> {
         self.server.settle_new(self.cx);
-        let dialect = self.server.clients.get(&self.conn).map_or(Dialect::Resp2, |c| c.dialect);
-        let out = self.server.writer(self.cx.out, self.conn);
+        let (out, dialect) = self.server.writer_and_dialect(self.cx.out, self.conn);
         Reply { out, sentinel: self.sentinel, dialect }
     }
 
     /// The client. It is there while its command runs: closing happens after it.
     pub fn client(&mut self) -> &mut Client {
         self.server.clients.get_mut(&self.conn).expect("a client outlives its command")
+    }
+
+    /// Accounts for a command that looks at every client.
+    pub fn charge_look_at_clients(&mut self) {
+        let count = self.server.clients.len();
+        self.server.work.charge_each(count, LOOK_NS);
     }
 
     pub fn ok(&mut self) {

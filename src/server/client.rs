@@ -31,6 +31,8 @@ pub enum Hold {
     Pause,
     /// It does not take its replies.
     Output,
+    /// It has had its share of this turn.
+    Turn,
 }
 
 /// A reply in the queue behind a vote.
@@ -150,6 +152,11 @@ impl Client {
     /// Whether the reply of the present command is thrown away.
     pub fn is_muted(&self) -> bool {
         self.muting.off || self.muting.skip
+    }
+
+    /// Bytes of replies that wait for it, sent or not.
+    pub fn held_bytes(&self) -> usize {
+        self.unsent + self.behind_bytes
     }
 
     /// Whether the queue behind its votes has room for another reply.

@@ -1,6 +1,8 @@
 //! CLIENT: the connections of clients.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
+
 use super::Pause;
 use super::call::{Call, text};
 use super::client::Client;
@@ -242,6 +244,7 @@ impl Class {
 }
 
 fn list(call: &mut Call<'_, '_>) {
+    call.charge_look_at_clients();
     let mut class = None;
     let mut ids = None;
     match &call.args[2..] {
@@ -251,7 +254,7 @@ fn list(call: &mut Call<'_, '_>) {
             None => return call.error_about("ERR Unknown client type ", name, ""),
         },
         [word, wanted @ ..] if word.eq_ignore_ascii_case(b"id") && !wanted.is_empty() => {
-            match wanted.iter().map(|id| num::parse_u64(id)).collect::<Option<Vec<_>>>() {
+            match wanted.iter().map(|id| num::parse_u64(id)).collect::<Option<BTreeSet<_>>>() {
                 Some(parsed) => ids = Some(parsed),
                 None => return call.error(b"ERR Invalid client ID"),
             }
@@ -317,10 +320,9 @@ impl<'a> KillFilter<'a> {
     }
 
     fn matches(&self, client: &Client, caller: ConnId, age_s: u64, unixsocket: &[u8]) -> bool {
-        let (addr, laddr) = client.addresses(unixsocket);
         self.id.is_none_or(|id| id == client.id)
-            && self.addr.is_none_or(|wanted| wanted == addr)
-            && self.laddr.is_none_or(|wanted| wanted == laddr)
+            && self.addr.is_none_or(|wanted| wanted == client.addresses(unixsocket).0)
+            && self.laddr.is_none_or(|wanted| wanted == client.addresses(unixsocket).1)
             && self.class.is_none_or(|class| class.holds(client))
             && self.user.is_none_or(|name| name == client.user.name)
             && self.min_age_s.is_none_or(|least| age_s >= least)
@@ -329,6 +331,7 @@ impl<'a> KillFilter<'a> {
 }
 
 fn kill(call: &mut Call<'_, '_>) {
+    call.charge_look_at_clients();
     let words = &call.args[2..];
     let parsed = match words {
         [addr] => Ok(KillFilter { addr: Some(addr), ..KillFilter::default() }),

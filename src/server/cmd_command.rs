@@ -57,6 +57,11 @@ const HELP: &[&str] = &[
     "    Return the keys in a command and how they are used.",
 ];
 
+/// Names that one COMMAND INFO or COMMAND DOCS takes. There are fewer to know, and each may bring
+/// thousands of bytes.
+const NAMES_MAX: usize = 1024;
+const TOO_MANY_NAMES: &[u8] = b"ERR too many command names";
+
 fn help(call: &mut Call<'_, '_>) {
     call.help("COMMAND", HELP);
 }
@@ -80,6 +85,9 @@ fn info(call: &mut Call<'_, '_>) {
     let wanted = &call.args[2..];
     if wanted.is_empty() {
         return command(call);
+    }
+    if wanted.len() > NAMES_MAX {
+        return call.error(TOO_MANY_NAMES);
     }
     let found: Vec<_> = wanted.iter().map(|name| call.server.names.find_full(name)).collect();
     let reply = call.reply();
@@ -127,6 +135,9 @@ fn entry(out: &mut Vec<u8>, command: &Command, dialect: Dialect) {
 
 fn docs(call: &mut Call<'_, '_>) {
     let wanted = &call.args[2..];
+    if wanted.len() > NAMES_MAX {
+        return call.error(TOO_MANY_NAMES);
+    }
     let names = &call.server.names;
     let found: Vec<_> = if wanted.is_empty() {
         names.listed().collect()

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use std::io::Write;
+use std::net::IpAddr;
 
 use super::Server;
 use super::call::{Call, text};
@@ -276,6 +277,9 @@ fn get_addr(call: &mut Call<'_, '_>) {
 /// clients of large groups ask for all the time.
 fn write_host(out: &mut Vec<u8>, sentinel: &Sentinel, addr: &Addr) {
     match addr.ip {
+        Some(IpAddr::V4(ip)) if !sentinel.global.announce_hostnames => {
+            write::bulk_ipv4(out, ip.octets());
+        }
         Some(ip) if !sentinel.global.announce_hostnames => {
             let mut digits = [0; 64];
             let mut free = &mut digits[..];

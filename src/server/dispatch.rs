@@ -6,7 +6,7 @@ use super::acl::check::check;
 use super::call::Call;
 use super::client::{Client, Hold};
 use super::table::{Command, Flags, NotFound};
-use super::{OUTPUT_HOLD_BYTES, Server};
+use super::{OUTPUT_HOLD_BYTES, Server, work};
 use crate::resp::request::{Limits, ProtocolError, Request};
 use crate::resp::write;
 use crate::sentinel::Sentinel;
@@ -58,16 +58,32 @@ impl Server {
     pub(super) fn run_resumed(&mut self, cx: &mut Cx, sentinel: &mut Sentinel) {
         for _ in 0..RESUMED_PER_TURN {
             let Some(conn) = self.resumed.pop_first() else { return };
-            let Some(client) = self.clients.get_mut(&conn) else { continue };
-            client.hold = None;
-            cx.act(Action::Hold { conn, hold: false });
-            if let Some(request) = client.deferred.take() {
-                self.run_request(cx, sentinel, conn, request);
+            self.go_on(cx, sentinel, conn);
+        }
+    }
+
+    /// Lets the clients go on that were cut off in the turn before, as far as this turn allows.
+    pub(super) fn run_cut_off(&mut self, cx: &mut Cx, sentinel: &mut Sentinel) {
+        self.work.begin_turn();
+        for _ in 0..self.work.waiting.len() {
+            if self.work.spent_ns() >= work::TURN_NS {
+                return;
             }
-            if let Some(client) = self.clients.get_mut(&conn) {
-                let query = std::mem::take(&mut client.query);
-                self.take_query(cx, sentinel, conn, query);
-            }
+            let Some(conn) = self.work.waiting.pop_front() else { return };
+            self.go_on(cx, sentinel, conn);
+        }
+    }
+
+    fn go_on(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, conn: ConnId) {
+        let Some(client) = self.clients.get_mut(&conn) else { return };
+        client.hold = None;
+        cx.act(Action::Hold { conn, hold: false });
+        if let Some(request) = client.deferred.take() {
+            self.run_request(cx, sentinel, conn, request);
+        }
+        if let Some(client) = self.clients.get_mut(&conn) {
+            let query = std::mem::take(&mut client.query);
+            self.take_query(cx, sentinel, conn, query);
         }
     }
 
@@ -101,23 +117,32 @@ impl Server {
         bytes: &[u8],
     ) -> usize {
         let mut used = 0;
+        let slice_end_ns = self.work.slice_end_ns();
+        let mut first = true;
         while used < bytes.len() {
             let Some(client) = self.clients.get_mut(&conn) else { return bytes.len() };
             if client.hold.is_none() && client.unsent > OUTPUT_HOLD_BYTES {
                 hold(cx, client, Hold::Output);
+            }
+            if client.hold.is_none() && !first && self.work.spent_ns() >= slice_end_ns {
+                hold(cx, client, Hold::Turn);
+                self.work.waiting.push_back(conn);
             }
             if client.hold.is_some() {
                 break;
             }
             let must_log_in = self.users.must_log_in(client);
             let limits = if must_log_in { UNAUTHENTICATED } else { AUTHENTICATED };
-            match client.parser.next(&bytes[used..], limits) {
+            match client.parser.next_from(&bytes[used..], limits, &mut self.spare) {
                 Ok(None) => break,
                 Ok(Some((request, n))) => {
                     used += n;
+                    first = false;
                     if !request.is_empty() {
                         client.muting.skip = std::mem::take(&mut client.muting.skip_next);
+                        let (actions, held) = (cx.actions.len(), client.held_bytes());
                         self.run_request(cx, sentinel, conn, request);
+                        self.charge_for(cx, conn, n, actions, held);
                     }
                 }
                 Err(error) => {
@@ -127,6 +152,17 @@ impl Server {
             }
         }
         used
+    }
+
+    /// Accounts for a request of `n` bytes, before which there were so many actions and so many
+    /// bytes held for its client.
+    fn charge_for(&mut self, cx: &Cx, conn: ConnId, n: usize, actions: usize, held: usize) {
+        let held_now = self.clients.get(&conn).map_or(0, Client::held_bytes);
+        let bytes = n + held_now.saturating_sub(held) + self.sink.len();
+        self.work.charge(work::REQUEST_NS);
+        self.work.charge_each(bytes, work::BYTE_NS);
+        self.work.charge_each(cx.actions.len().saturating_sub(actions), work::ACTION_NS);
+        self.drop_sink();
     }
 
     fn refuse_protocol(&mut self, cx: &mut Cx, conn: ConnId, error: &ProtocolError) {
@@ -151,7 +187,8 @@ impl Server {
             self.refuse_http(cx, conn);
             return;
         }
-        let tail_before = client.tail_len();
+        // A queue that is empty now gets a vote at most.
+        let tail_before = (!client.behind.is_empty()).then(|| client.tail_len());
         match self.admit(cx, conn, &words) {
             Err(text) => {
                 self.stats.errors += 1;
@@ -165,11 +202,15 @@ impl Server {
                     client.deferred = Some(words);
                     return hold(cx, client, why);
                 }
+                client.last_command = Some(command);
                 self.run(cx, sentinel, conn, command, &words);
             }
         }
-        if let Some(client) = self.clients.get_mut(&conn) {
-            client.behind_bytes += client.tail_len().saturating_sub(tail_before);
+        self.spare.give_back(words);
+        if let Some(before) = tail_before
+            && let Some(client) = self.clients.get_mut(&conn)
+        {
+            client.behind_bytes += client.tail_len().saturating_sub(before);
         }
         self.check_output(cx, conn);
     }
@@ -182,9 +223,6 @@ impl Server {
         command: &'static Command,
         words: &[Vec<u8>],
     ) {
-        if let Some(client) = self.clients.get_mut(&conn) {
-            client.last_command = Some(command);
-        }
         self.running = Some(conn);
         (command.run)(&mut Call { server: self, sentinel, cx, conn, command, args: words });
         self.stats.commands += 1;
@@ -200,7 +238,10 @@ impl Server {
         conn: ConnId,
         words: &[Vec<u8>],
     ) -> Result<&'static Command, Vec<u8>> {
-        let command = match self.names.find(words) {
+        let client = self.clients.get_mut(&conn);
+        let before = client.as_ref().and_then(|client| client.last_command);
+        let again = before.filter(|command| self.names.is_again(command, words));
+        let command = match again.map_or_else(|| self.names.find(words), Ok) {
             Ok(command) => command,
             Err(NotFound::Command) => return Err(unknown_command(words)),
             Err(NotFound::Subcommand(container)) => {
@@ -212,7 +253,7 @@ impl Server {
             let text = format!("ERR wrong number of arguments for '{name}' command");
             return Err(text.into_bytes());
         }
-        let Some(client) = self.clients.get_mut(&conn) else { return Ok(command) };
+        let Some(client) = client else { return Ok(command) };
         if self.users.must_log_in(client) && !command.flags.has(Flags::NO_AUTH) {
             return Err(b"NOAUTH Authentication required.".to_vec());
         }

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::config::settings::{OutputLimit, Settings};
+use crate::resp::request::Spare;
+use crate::resp::write::Dialect;
 use crate::sentinel::Sentinel;
 use crate::sentinel::action::{Action, Cx, LogLevel, Outbox};
 use crate::util::ident::ConnId;
@@ -40,6 +42,7 @@ pub mod table;
 mod tests;
 mod tracking;
 mod waits;
+mod work;
 
 use acl::asks::Asks;
 use acl::log::AclLog;
@@ -50,6 +53,7 @@ use pubsub::PubSub;
 use stats::Stats;
 use table::Names;
 use waits::Waits;
+use work::Work;
 
 /// The version that INFO and HELLO tell: clients look at it to know what they may send, and what
 /// 7.2 brought (CLIENT SETINFO, CONFIG with several parameters) is here. Our own stands in
@@ -60,6 +64,11 @@ pub const REDIS_VERSION: &str = "7.2.0";
 const OUTPUT_HOLD_BYTES: usize = 1 << 20;
 /// When it is served again.
 const OUTPUT_RESUME_BYTES: usize = OUTPUT_HOLD_BYTES / 4;
+
+/// So many connections that are about to be closed do not count as clients.
+const LINGERING_FREE: usize = 32;
+/// What is kept of the buffer for replies that nobody gets.
+const SINK_KEPT_BYTES: usize = 64 << 10;
 
 /// CLIENT PAUSE in force.
 #[derive(Clone, Copy, Debug)]
@@ -80,11 +89,14 @@ pub struct Server {
     acl_log: AclLog,
     asks: Asks,
     clients: BTreeMap<ConnId, Client>,
+    /// Connections that are closed as soon as they have taken their output.
+    lingering: BTreeSet<ConnId>,
     next_client_id: u64,
     maxclients: u32,
     pubsub: PubSub,
     stats: Stats,
     waits: Waits,
+    work: Work,
     pause: Option<Pause>,
     /// Clients whose hold has ended and whose unread requests are to be looked at.
     resumed: BTreeSet<ConnId>,
@@ -94,6 +106,8 @@ pub struct Server {
     settled: usize,
     /// The client whose command runs: it is not closed before its command has ended.
     running: Option<ConnId>,
+    /// Buffers of requests that have run.
+    spare: Spare,
     /// Takes replies that nobody gets.
     sink: Vec<u8>,
     last_http_warning: Option<Mono>,
@@ -114,15 +128,18 @@ impl Server {
             cpu: CpuTimes::default(),
             started: now,
             clients: BTreeMap::new(),
+            lingering: BTreeSet::new(),
             next_client_id: 1,
             pubsub: PubSub::default(),
             stats: Stats::default(),
             waits: Waits::default(),
+            work: Work::default(),
             pause: None,
             resumed: BTreeSet::new(),
             over_soft: BTreeSet::new(),
             settled: 0,
             running: None,
+            spare: Spare::default(),
             sink: Vec::new(),
             last_http_warning: None,
             last_idle_check: now,
@@ -150,6 +167,11 @@ impl Server {
         self.clients.contains_key(&conn)
     }
 
+    /// A turn begins: clients may cause work again.
+    pub fn begin_turn(&mut self) {
+        self.work.begin_turn();
+    }
+
     /// A client connected. It may be refused: then it gets an error and is closed.
     pub fn accepted(&mut self, cx: &mut Cx, conn: ConnId, endpoint: Endpoint, fd: i32) {
         self.begin();
@@ -163,7 +185,7 @@ impl Server {
             };
             cx.log(LogLevel::Verbose, text);
         }
-        let refusal = if self.clients.len() >= self.maxclients as usize {
+        let refusal = if self.is_full() {
             Some(&b"ERR max number of clients reached"[..])
         } else if self.is_protected_from(&endpoint) {
             Some(PROTECTED)
@@ -175,6 +197,7 @@ impl Server {
             if let Some(out) = cx.out.buffer(conn) {
                 crate::resp::write::error(out, text);
             }
+            self.lingering.insert(conn);
             cx.act(Action::CloseAfterFlush { conn });
             return;
         }
@@ -182,6 +205,13 @@ impl Server {
         self.stats.connections += 1;
         let authenticated = self.users.default_is_open();
         self.clients.insert(conn, Client { authenticated, ..client });
+    }
+
+    /// Whether there is no room for another client. Some that are about to be gone may overlap with
+    /// those that take their place; more than that use up the descriptors of others.
+    fn is_full(&self) -> bool {
+        let lingering = self.lingering.len().saturating_sub(LINGERING_FREE);
+        self.clients.len() + lingering >= self.maxclients as usize
     }
 
     fn is_protected_from(&self, endpoint: &Endpoint) -> bool {
@@ -199,6 +229,7 @@ impl Server {
 
     /// A client's connection is gone. Harmless for one that was forgotten before.
     pub fn closed(&mut self, cx: &mut Cx, conn: ConnId) {
+        self.lingering.remove(&conn);
         let Some(client) = self.forget(conn) else { return };
         if self.logs(LogLevel::Verbose) {
             let line = client.describe(cx.now, self.unixsocket());
@@ -249,13 +280,14 @@ impl Server {
             self.end_pause();
         }
         self.run_due_waits(cx, sentinel);
+        self.run_cut_off(cx, sentinel);
         self.run_due_asks(cx);
         self.run_resumed(cx, sentinel);
     }
 
     /// When [`Server::run_due`] has work again.
     pub fn next_deadline(&self) -> Option<Mono> {
-        if !self.resumed.is_empty() {
+        if !self.resumed.is_empty() || !self.work.waiting.is_empty() {
             return Some(Mono(0));
         }
         let pause = self.pause.map(|pause| pause.until);
@@ -286,6 +318,7 @@ impl Server {
 
     fn deliver(&mut self, cx: &mut Cx, channel: &[u8], text: &[u8]) {
         let mut reached = Vec::new();
+        self.work.charge_each(self.pubsub.patterns.len(), work::LOOK_NS);
         for to in self.pubsub.deliveries(channel) {
             let Some(client) = self.clients.get(&to.conn) else { continue };
             if let Some(out) = cx.out.buffer(to.conn) {
@@ -293,6 +326,8 @@ impl Server {
                 reached.push(to.conn);
             }
         }
+        let bytes = channel.len() + text.len() + 40;
+        self.work.charge_each(reached.len() * bytes, work::BYTE_NS);
         for conn in reached {
             self.check_output(cx, conn);
         }
@@ -300,14 +335,34 @@ impl Server {
 
     /// Where the reply of `conn` goes: its output, the queue behind its votes, or nowhere.
     fn writer<'w>(&'w mut self, out: &'w mut dyn Outbox, conn: ConnId) -> &'w mut Vec<u8> {
+        self.writer_and_dialect(out, conn).0
+    }
+
+    fn writer_and_dialect<'w>(
+        &'w mut self,
+        out: &'w mut dyn Outbox,
+        conn: ConnId,
+    ) -> (&'w mut Vec<u8>, Dialect) {
         self.sink.clear();
-        let Some(client) = self.clients.get_mut(&conn) else { return &mut self.sink };
-        if client.is_muted() {
+        let Some(client) = self.clients.get_mut(&conn) else {
+            return (&mut self.sink, Dialect::Resp2);
+        };
+        let dialect = client.dialect;
+        let writer = if client.is_muted() {
             &mut self.sink
         } else if client.behind.is_empty() {
             out.buffer(conn).unwrap_or(&mut self.sink)
         } else {
             client.behind_tail()
+        };
+        (writer, dialect)
+    }
+
+    /// Empties the reply that nobody gets; a large one is given back.
+    fn drop_sink(&mut self) {
+        self.sink.clear();
+        if self.sink.capacity() > SINK_KEPT_BYTES {
+            self.sink = Vec::new();
         }
     }
 
@@ -317,7 +372,7 @@ impl Server {
             return;
         }
         let Some(client) = self.clients.get_mut(&conn) else { return };
-        client.unsent = cx.out.buffer(conn).map_or(0, |out| out.len());
+        client.unsent = cx.out.unsent(conn);
         let limit = limit_of(&self.settings, client);
         if is_over(limit.soft_bytes, client.unsent) {
             client.over_soft_since.get_or_insert(cx.now);
@@ -365,6 +420,7 @@ impl Server {
     /// Closes a client as soon as it has taken its output.
     fn close_after_flush(&mut self, cx: &mut Cx, conn: ConnId) {
         if self.forget(conn).is_some() {
+            self.lingering.insert(conn);
             cx.act(Action::CloseAfterFlush { conn });
         }
     }

@@ -408,6 +408,21 @@ impl Names {
         search(top.subcommands, &words[1]).ok_or(NotFound::Subcommand(top.name))
     }
 
+    /// Whether a request is for the same command as the one before it; only ever true where
+    /// [`Names::find`] gives that command too.
+    pub fn is_again(&self, command: &Command, words: &[Vec<u8>]) -> bool {
+        let is = |at: usize, name: &str| {
+            words.get(at).is_some_and(|word| word.eq_ignore_ascii_case(name.as_bytes()))
+        };
+        let (name, full_name) = (command.name, command.full_name);
+        let same = match full_name.len() - name.len() {
+            0 => command.subcommands.is_empty() && is(0, name),
+            // The container and a bar stand before the name.
+            before => is(1, name) && is(0, &full_name[..before - 1]),
+        };
+        self.gone.is_empty() && same
+    }
+
     /// The command of a name like `ping` or `client|id`.
     pub fn find_full(&self, full_name: &[u8]) -> Option<&'static Command> {
         match full_name.iter().position(|b| *b == b'|') {
@@ -503,6 +518,12 @@ mod tests {
         for (line, wanted) in cases {
             let found = names.find(&words(line)).map(|c| c.full_name);
             assert_eq!(found, wanted, "{line}");
+            for last in all() {
+                let again = names.is_again(last, &words(line));
+                assert!(!again || found == Ok(last.full_name), "{line} {}", last.full_name);
+                let plain = last.subcommands.is_empty();
+                assert!(again || !plain || found != Ok(last.full_name), "{line}");
+            }
         }
         assert!(names.find(&[Vec::new()]).is_err());
     }

@@ -22,6 +22,7 @@ use super::files;
 use super::listen::Listener;
 use super::logging::{self, Logs};
 use super::machine::Machine;
+use super::memory::Memory;
 use super::notify::Supervisor;
 use super::process;
 use super::signals::Signals;
@@ -111,6 +112,7 @@ pub struct EventLoop<M> {
     woken: bool,
     shutdown_asked: bool,
     cpu_due: Mono,
+    memory: Memory,
     more_due: bool,
     supervisor: Supervisor,
     logs: Logs,
@@ -158,6 +160,7 @@ impl<M: Machine> EventLoop<M> {
             woken: false,
             shutdown_asked: false,
             cpu_due: Mono(0),
+            memory: Memory::default(),
             more_due: false,
             supervisor: parts.supervisor,
             logs: parts.logs,
@@ -272,6 +275,8 @@ impl<M: Machine> EventLoop<M> {
             if events.iter().count() < events.capacity() {
                 return Ok(());
             }
+            // Clients that were served need not wait until thousands of others were.
+            self.flush();
             poll(&mut self.poll, events, Duration::ZERO)?;
         }
         // What the last poll brought must not be lost: an edge is told only once.
@@ -376,6 +381,7 @@ impl<M: Machine> EventLoop<M> {
         }
         if self.now >= self.cpu_due {
             self.cpu_due = self.now.after(CPU_TIMES_EVERY_MS);
+            self.memory.look();
             self.machine.cpu_times(system::cpu_times());
             self.drain();
         }

@@ -16,6 +16,7 @@ mod listen;
 mod log_line;
 mod logging;
 mod machine;
+mod memory;
 mod notify;
 mod process;
 mod save;

@@ -19,11 +19,11 @@ use crate::sentinel::action::LogLevel;
 use crate::util::ident::ConnId;
 
 /// Reads of one connection in one turn, each of up to 64 KiB.
-const READS_PER_TURN: usize = 4;
+const READS_PER_TURN: usize = 2;
 /// Bytes written to one connection in one turn.
 const WRITE_BYTES_PER_TURN: usize = 1 << 20;
 /// Clients taken from one listener in one turn.
-const ACCEPTS_PER_TURN: usize = 256;
+const ACCEPTS_PER_TURN: usize = 64;
 /// When to try again after descriptors ran out, unless one is closed before.
 const ACCEPT_PAUSE_MS: u64 = 100;
 const ACCEPT_COMPLAINT_EVERY_MS: u64 = 1000;

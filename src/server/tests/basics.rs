@@ -16,8 +16,8 @@ fn requests_in_pieces_and_many_at_once() {
     }
     assert_eq!(whole, b"$5\r\nhe\r\no\r\n+PONG\r\n+PONG\r\n");
     assert_eq!(rig.ask(conn, request), whole);
-    let many = b"PING\r\n".repeat(1000);
-    assert_eq!(rig.ask(conn, &many), b"+PONG\r\n".repeat(1000));
+    let many = b"PING\r\n".repeat(300);
+    assert_eq!(rig.ask(conn, &many), b"+PONG\r\n".repeat(300));
 }
 
 #[test]

@@ -4,6 +4,8 @@
 use super::{Rig, readable};
 use crate::config::settings::{OutputLimit, Settings};
 use crate::sentinel::action::Action;
+use crate::util::ident::ConnId;
+use crate::util::time::Mono;
 
 #[test]
 fn no_more_than_maxclients() {
@@ -140,4 +142,90 @@ fn a_client_is_not_closed_under_its_own_command() {
     rig.ask(conn, b"hello 3\r\npsubscribe *\r\n");
     rig.send(conn, b"sentinel reset *\r\nsentinel reset *\r\nsentinel reset *\r\n");
     assert!(rig.closed.contains(&conn));
+}
+
+/// Requests of `conn` that were answered since the last look at it.
+fn pongs(rig: &mut Rig, conn: ConnId) -> usize {
+    rig.take(conn).len() / b"+PONG\r\n".len()
+}
+
+#[test]
+fn nobody_gets_more_than_a_slice_of_a_turn() {
+    let mut rig = Rig::new();
+    let (greedy, other) = (rig.connect(), rig.connect());
+    let mut done = 0;
+    rig.send(greedy, &b"ping\r\n".repeat(5000));
+    let slice = pongs(&mut rig, greedy);
+    assert!((200..2000).contains(&slice), "{slice} requests in a slice");
+    assert!(rig.held.contains(&greedy));
+    rig.send_more(other, b"ping\r\n");
+    assert_eq!(pongs(&mut rig, other), 1);
+    while !rig.held.is_empty() {
+        assert_eq!(rig.server.next_deadline(), Some(Mono(0)), "the next turn comes at once");
+        done += slice;
+        rig.enter(|server, sentinel, cx| server.run_due(cx, sentinel));
+        let more = pongs(&mut rig, greedy);
+        assert!(more == slice || done + more == 5000, "{more} after {done}");
+        if done + more == 5000 {
+            break;
+        }
+    }
+    assert_eq!(rig.server.next_deadline(), None);
+}
+
+#[test]
+fn a_turn_that_is_used_up_has_one_request_for_everybody() {
+    let mut rig = Rig::new();
+    let clients: Vec<ConnId> = (0..40).map(|_| rig.connect()).collect();
+    rig.server.begin_turn();
+    for conn in &clients {
+        rig.send_more(*conn, &b"ping\r\n".repeat(2000));
+    }
+    let first: Vec<usize> = clients.iter().map(|conn| pongs(&mut rig, *conn)).collect();
+    assert!(first[0] > 100 && first[39] == 1, "{first:?}");
+    // Those that got little are not the last ones in each turn that follows.
+    let mut all = first;
+    while !rig.held.is_empty() {
+        rig.enter(|server, sentinel, cx| server.run_due(cx, sentinel));
+        for (count, conn) in all.iter_mut().zip(&clients) {
+            *count += pongs(&mut rig, *conn);
+        }
+        let (least, most) = (all.iter().min().unwrap(), all.iter().max().unwrap());
+        assert!(most - least < 2000 || *most == 2000, "{all:?}");
+    }
+    assert_eq!(all, [2000; 40]);
+}
+
+#[test]
+fn replies_that_nobody_gets_count_as_work() {
+    let mut rig = Rig::new();
+    let conn = rig.connect();
+    rig.send(conn, b"client reply off\r\n");
+    rig.send(conn, &b"command\r\n".repeat(1000));
+    assert!(rig.held.contains(&conn), "cut off");
+    rig.enter(|server, _, cx| server.closed(cx, conn));
+    rig.held.clear();
+    rig.enter(|server, sentinel, cx| server.run_due(cx, sentinel));
+    assert_eq!(rig.server.next_deadline(), None, "nothing is left of it");
+}
+
+#[test]
+fn clients_that_linger_use_up_room() {
+    let mut rig = Rig::with(Settings { maxclients: 50, ..Settings::default() });
+    let mut lingering = Vec::new();
+    for _ in 0..200 {
+        let conn = rig.connect();
+        if rig.server.owns(conn) {
+            rig.send(conn, b"quit\r\n");
+        }
+        lingering.push(conn);
+    }
+    let conn = rig.connect();
+    assert_eq!(rig.take(conn), b"-ERR max number of clients reached\r\n");
+    lingering.push(conn);
+    for conn in lingering {
+        rig.enter(|server, _, cx| server.closed(cx, conn));
+    }
+    let conn = rig.connect();
+    assert_eq!(rig.ask(conn, b"ping\r\n"), b"+PONG\r\n");
 }

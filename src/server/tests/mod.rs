@@ -161,7 +161,14 @@ impl Rig {
         conn
     }
 
+    /// Bytes from a client, in a turn of their own.
     pub fn send(&mut self, conn: ConnId, bytes: &[u8]) {
+        self.server.begin_turn();
+        self.send_more(conn, bytes);
+    }
+
+    /// Bytes from a client, in the same turn as those before.
+    pub fn send_more(&mut self, conn: ConnId, bytes: &[u8]) {
         self.enter(|server, sentinel, cx| server.received(cx, sentinel, conn, bytes));
     }
 
