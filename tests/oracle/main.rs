@@ -48,8 +48,10 @@ fn replies_are_those_of_the_oracle() {
     let mut book = Book::default();
     books.into_iter().for_each(|part| book.absorb(part));
     println!("{} requests compared", book.requests());
-    write_results(&book);
-    let complaints = book.complaints(Program::UnderTest.is_redis());
+    if !Program::UnderTest.is_redis() {
+        write_results(&book);
+    }
+    let complaints = book.complaints();
     assert!(complaints.is_empty(), "{}\n{complaints}", complaints.lines().count());
 }
 
