@@ -22,7 +22,7 @@ INSTALL_PROGRAM ?= $(PROGRAM)
 export PREFIX DESTDIR BINDIR MANDIR UNITDIR SYSUSERSDIR CONFDIR COMPAT COMPAT_NAMES INSTALL_PROGRAM
 
 .DEFAULT_GOAL := build
-.PHONY: build demo bench test test-clients lint fmt install uninstall clean help
+.PHONY: build demo bench test test-clients conformance lint fmt install uninstall clean help
 
 build: ## Build the daemon, optimized (this is what plain `make` does)
 	@utils/get-redis cargo cc
@@ -46,6 +46,13 @@ test-clients: ## Let real clients (Python, Node, Rust, C) work through a failove
 	@utils/get-redis cargo cc redis-server redis-cli
 	@utils/get-redis python3 node npm || true
 	@CARGO="$(CARGO)" $(CARGO) test --locked --test clients -- $(CLIENTS)
+
+conformance: ## Compare with redis-sentinel request by request, writes docs/conformance.md
+	@utils/get-redis cargo cc redis-server redis-sentinel
+	$(CARGO) test --locked --test oracle
+	@mkdir -p docs
+	@utils/conformance target/conformance.txt target/clients-commands.txt >docs/conformance.md.new
+	@mv docs/conformance.md.new docs/conformance.md
 
 lint: ## Check the formatting and let clippy read everything
 	@utils/get-redis cargo

@@ -69,7 +69,7 @@ pub const SUBCOMMANDS: &[Command] = &[
         ADMIN,
         DANGEROUS,
         pause,
-        "3.0.0",
+        "2.9.50",
         "Holds the commands of all clients back for a time."
     ),
     command!("client" | "reply", 3, QUIET, SLOW, reply, "3.2.0", "Whether replies are sent."),
@@ -134,7 +134,7 @@ const HELP: &[&str] = &[
     "    * USER <username>",
     "    * MAXAGE <seconds> (those at least that old)",
     "    * SKIPME (YES|NO) (spare this connection, default yes)",
-    "LIST [TYPE (NORMAL|MASTER|REPLICA|PUBSUB) | ID <client-id> [<client-id> ...]]",
+    "LIST [options ...]",
     "    Return a line for each connection.",
     "UNPAUSE",
     "    End a pause.",
@@ -254,7 +254,8 @@ fn list(call: &mut Call<'_, '_>) {
             None => return call.error_about("ERR Unknown client type ", name, ""),
         },
         [word, wanted @ ..] if word.eq_ignore_ascii_case(b"id") && !wanted.is_empty() => {
-            match wanted.iter().map(|id| num::parse_u64(id)).collect::<Option<BTreeSet<_>>>() {
+            match wanted.iter().map(|id| num::parse_i64(id)).collect::<Option<BTreeSet<_>>>() {
+                // One below zero is a number that nobody has.
                 Some(parsed) => ids = Some(parsed),
                 None => return call.error(b"ERR Invalid client ID"),
             }
@@ -264,7 +265,7 @@ fn list(call: &mut Call<'_, '_>) {
     let (now, server) = (call.cx.now, &call.server);
     let is_wanted = |c: &&Client| {
         class.is_none_or(|class: Class| class.holds(c))
-            && ids.as_ref().is_none_or(|ids| ids.contains(&c.id))
+            && ids.as_ref().is_none_or(|ids| ids.contains(&(c.id as i64)))
     };
     let mut lines = Vec::new();
     for client in server.clients.values().filter(is_wanted) {
@@ -371,7 +372,7 @@ fn no_evict(call: &mut Call<'_, '_>) {
 fn pause(call: &mut Call<'_, '_>) {
     let writes_only = match call.args.get(3).map(|w| w.to_ascii_lowercase()) {
         None => false,
-        Some(_) if call.args.len() > 4 => return call.error(text::SYNTAX),
+        Some(_) if call.args.len() > 4 => return wrong_count(call),
         Some(word) if word == b"all" => false,
         Some(word) if word == b"write" => true,
         Some(_) => return call.error(b"ERR CLIENT PAUSE mode must be WRITE or ALL"),
@@ -395,6 +396,12 @@ fn pause(call: &mut Call<'_, '_>) {
     call.ok();
 }
 
+/// A word too many for a subcommand whose arity has no upper bound.
+fn wrong_count(call: &mut Call<'_, '_>) {
+    let front = "ERR unknown subcommand or wrong number of arguments for ";
+    call.error_about(front, &call.args[1], ". Try CLIENT HELP.");
+}
+
 fn unpause(call: &mut Call<'_, '_>) {
     call.server.end_pause();
     call.ok();
@@ -415,11 +422,13 @@ fn reply(call: &mut Call<'_, '_>) {
 }
 
 fn unblock(call: &mut Call<'_, '_>) {
+    if call.args.len() > 4 {
+        return wrong_count(call);
+    }
     if num::parse_i64(&call.args[2]).is_none() {
         return call.error(text::NOT_AN_INTEGER);
     }
     match call.args.get(3).map(|reason| reason.to_ascii_lowercase()) {
-        _ if call.args.len() > 4 => call.error(text::SYNTAX),
         Some(reason) if reason != b"timeout" && reason != b"error" => {
             call.error(b"ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
         }
@@ -444,12 +453,12 @@ fn tracking(call: &mut Call<'_, '_>) {
 }
 
 fn caching(call: &mut Call<'_, '_>) {
-    let outcome = match call.args[2].to_ascii_lowercase().as_slice() {
-        b"yes" => call.client().tracking.set_caching(true),
-        b"no" => call.client().tracking.set_caching(false),
-        _ => Err(text::SYNTAX),
+    let yes = match call.args[2].to_ascii_lowercase().as_slice() {
+        b"yes" => Some(true),
+        b"no" => Some(false),
+        _ => None,
     };
-    match outcome {
+    match call.client().tracking.set_caching(yes) {
         Ok(()) => call.ok(),
         Err(text) => call.error(text),
     }

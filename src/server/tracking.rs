@@ -64,16 +64,17 @@ impl Tracking {
         &self.prefixes
     }
 
-    /// CLIENT CACHING yes|no; the error text otherwise.
-    pub fn set_caching(&mut self, yes: bool) -> Result<(), &'static [u8]> {
+    /// CLIENT CACHING yes|no, `None` being any other word; the error text otherwise.
+    pub fn set_caching(&mut self, yes: Option<bool>) -> Result<(), &'static [u8]> {
         match (self.on, self.mode, yes) {
-            (false, ..) | (_, Mode::Always, _) => Err(b"ERR CLIENT CACHING can be called only \
+            (false, ..) => Err(b"ERR CLIENT CACHING can be called only \
                 when the client is in tracking mode with OPTIN or OPTOUT mode enabled"),
-            (_, Mode::OptOut, true) => {
+            (_, _, None) => Err(super::call::text::SYNTAX),
+            (_, Mode::Always | Mode::OptOut, Some(true)) => {
                 Err(b"ERR CLIENT CACHING YES is only valid when tracking is \
                 enabled in OPTIN mode.")
             }
-            (_, Mode::OptIn, false) => {
+            (_, Mode::Always | Mode::OptIn, Some(false)) => {
                 Err(b"ERR CLIENT CACHING NO is only valid when tracking is \
                 enabled in OPTOUT mode.")
             }
@@ -137,9 +138,10 @@ impl Tracking {
             (false, false) => Mode::Always,
         };
         self.check_change(&wanted, !prefixes.is_empty())?;
-        for prefix in prefixes {
-            check_overlap(prefix, &self.prefixes, "an existing")?;
-            check_overlap(prefix, &wanted.prefixes[self.prefixes.len()..], "another provided")?;
+        for (n, prefix) in prefixes.iter().enumerate() {
+            check_overlap(prefix, self.prefixes.iter(), "an existing")?;
+            let later = prefixes[n + 1..].iter().copied();
+            check_overlap(prefix, later, "another provided")?;
             if wanted.prefixes.len() < PREFIXES_MAX {
                 wanted.prefixes.push(prefix.to_vec());
             }
@@ -174,9 +176,13 @@ impl Tracking {
 }
 
 /// Prefixes of one client must not begin with one another.
-fn check_overlap(prefix: &[u8], others: &[Vec<u8>], called: &str) -> Result<(), Refusal> {
+fn check_overlap<'a>(
+    prefix: &[u8],
+    mut others: impl Iterator<Item = &'a Vec<u8>>,
+    called: &str,
+) -> Result<(), Refusal> {
     let overlaps = |other: &&Vec<u8>| other.starts_with(prefix) || prefix.starts_with(other);
-    let Some(other) = others.iter().find(overlaps) else { return Ok(()) };
+    let Some(other) = others.find(overlaps) else { return Ok(()) };
     let middle = format!("' overlaps with {called} prefix '");
     let end = b"'. Prefixes for a single client must not overlap.";
     let text = [b"ERR Prefix '", prefix, middle.as_bytes(), &other[..], end].concat();
@@ -215,8 +221,8 @@ mod tests {
         assert!(matches!(set(&mut t, "on optin"), Err(Refusal::Text(_))));
         assert_eq!(set(&mut t, "off"), Ok(()));
         assert_eq!(set(&mut t, "on optin"), Ok(()));
-        assert!(t.set_caching(false).is_err());
-        assert_eq!(t.set_caching(true), Ok(()));
+        assert!(t.set_caching(Some(false)).is_err());
+        assert_eq!(t.set_caching(Some(true)), Ok(()));
         assert_eq!(t.flag_words(), ["on", "optin", "caching-yes"]);
     }
 

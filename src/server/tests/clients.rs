@@ -235,10 +235,12 @@ fn tracking_has_no_effect_but_answers() {
         A> client getredir
         A< :0
         A> client caching yes
-        A< -ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or
-        .. OPTOUT mode enabled
+        A< -ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.
         A> client tracking off
         A< +OK
+        A> client caching foo
+        A< -ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or
+        .. OPTOUT mode enabled
         A> client tracking foo
         A< -ERR syntax error
         A> client tracking on redirect 5
