@@ -3,6 +3,9 @@
 //! The map of the house. Each layer may use only what stands to its right:
 //! `main → shell → node → { server → config } → sentinel → resp → util`
 //!
+//! Comments name sections of the specification that this program is written from: `spec/…` for how
+//! Sentinel behaves, `design/…` for where sentineld is meant to be better.
+//!
 //! - [`util`]: time in ms, seeded dice, glob, words, numbers.
 //! - [`resp`]: request parser, reply parser, writers.
 //! - [`sentinel`]: the protocol as a state machine; it knows neither sockets nor files nor clocks.

@@ -325,11 +325,9 @@ fn the_file_that_we_ship_is_the_defaults() {
     let loaded = load_bytes(&std::fs::read(path).unwrap());
     let settings = &loaded.settings;
     assert_eq!((settings.port, settings.daemonize), (26379, false));
-    assert!(settings.logfile.is_empty() && settings.pidfile.is_some());
+    assert!(settings.logfile.is_empty() && settings.pidfile.is_none());
     assert!(loaded.ignored.is_empty());
     let default = load_bytes(b"sentinel monitor mymaster 127.0.0.1 6379 2");
     assert_eq!(loaded.sentinel, default.sentinel);
-    let mut settings = settings.clone();
-    settings.pidfile = None;
-    assert_eq!(settings, default.settings);
+    assert_eq!(*settings, default.settings);
 }
