@@ -267,7 +267,7 @@ fn add_user(settings: &mut Settings, args: &[Vec<u8>]) -> Result<(), Reason> {
 }
 
 fn set_output_limits(settings: &mut Settings, args: &[Vec<u8>]) -> Result<(), Reason> {
-    if args.len() % 4 != 0 {
+    if !args.len().is_multiple_of(4) {
         return Err("Wrong number of arguments in buffer limit configuration.".into());
     }
     let mut limits = [settings.output_normal, settings.output_pubsub, settings.output_replica];

@@ -193,11 +193,10 @@ impl<'f> Loader<'f> {
             if let Some(identity) = lines::identity(&original) {
                 self.included.lines.insert(identity, original);
             }
-        } else if !self.included.lines.is_empty() {
-            if let Some(identity) = words.and_then(lines::identity) {
+        } else if !self.included.lines.is_empty()
+            && let Some(identity) = words.and_then(lines::identity) {
                 self.included.lines.remove(&identity);
             }
-        }
     }
 
     fn take_directive(
