@@ -194,9 +194,10 @@ impl<'f> Loader<'f> {
                 self.included.lines.insert(identity, original);
             }
         } else if !self.included.lines.is_empty()
-            && let Some(identity) = words.and_then(lines::identity) {
-                self.included.lines.remove(&identity);
-            }
+            && let Some(identity) = words.and_then(lines::identity)
+        {
+            self.included.lines.remove(&identity);
+        }
     }
 
     fn take_directive(

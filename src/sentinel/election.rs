@@ -120,7 +120,10 @@ impl Sentinel {
 
     fn a_replica_is_master(&self, id: MasterId) -> bool {
         let mut replicas = self.replicas_of(id);
-        replicas.any(|replica| replica.data.role_reported == Role::Master)
+        let is_master = |replica: &super::instance::Replica| {
+            replica.data.role_reported == Role::Master && !replica.base.sdown.is
+        };
+        replicas.any(is_master)
     }
 
     /// When a failover of this master may start, as things stand.
@@ -225,7 +228,6 @@ impl Sentinel {
         if let Some(failover) = &master.failover
             && failover.state == State::WaitStart
             && failover.epoch < epoch
-            && !failover.forced
         {
             master.failover = None;
             let event = Event::warning("-failover-abort-not-elected");
@@ -239,8 +241,9 @@ impl Sentinel {
         let own_saved =
             own.durable.epoch == failover.epoch && own.durable.leader.as_ref() == Some(&self.myid);
         if failover.forced {
-            if own_saved {
-                self.elected(cx, id);
+            match own_saved {
+                true => self.elected(cx, id),
+                false => self.check_election_timeout(cx, id, failover),
             }
             return;
         }
@@ -252,7 +255,10 @@ impl Sentinel {
                 Some(leader) if peer.leader_epoch == failover.epoch => {
                     *votes.entry(leader).or_default() += 1;
                 }
-                _ if peer.vote_reply_epoch != Some(failover.epoch) => open += 1,
+                // A split vote must not wait for a peer that is down.
+                _ if peer.vote_reply_epoch != Some(failover.epoch) && !peer.base.sdown.is => {
+                    open += 1;
+                }
                 _ => {}
             }
         }
@@ -271,6 +277,8 @@ impl Sentinel {
         match judge(voters, quorum, mine, best_other, open) {
             Count::Won if own_saved => self.elected(cx, id),
             Count::Won | Count::Open => self.check_election_timeout(cx, id, failover),
+            // The own vote is told first, so that the log reads in order.
+            Count::Split if own_open => self.check_election_timeout(cx, id, failover),
             Count::Lost => {
                 let leader = winner.unwrap_or_default();
                 let voted_for = Some(self.voted_for(cx.now, id, leader));

@@ -116,7 +116,6 @@ impl Sentinel {
         };
         let timeout = failover.state_since.after(master.options.failover_timeout_ms + 1);
         match failover.state {
-            State::WaitStart if failover.forced => NEVER,
             State::WaitStart => self.election_deadline(id, failover),
             State::SelectSlave => failover.state_since.after(FRESH_INFO_WAIT_MS),
             State::SendSlaveofNoOne { .. } => timeout,
@@ -128,7 +127,7 @@ impl Sentinel {
     pub(super) fn start_failover(&mut self, cx: &mut Cx, id: MasterId, forced: bool) {
         self.end_reconf(cx, id);
         let epoch = self.highest_epoch(id).saturating_add(1);
-        self.adopt_epoch(cx, epoch);
+        self.adopt_epoch(cx, id, epoch);
         let start = cx.now.after(cx.rng.below(1_000));
         let now = cx.now;
         let state = State::WaitStart;
@@ -153,12 +152,16 @@ impl Sentinel {
     fn highest_epoch(&self, id: MasterId) -> u64 {
         let told = self.peers_of(id).map(|peer| peer.leader_epoch).max().unwrap_or(0);
         let own = self.masters[id].vote.last_epoch();
-        self.current_epoch.max(told).max(own)
+        self.current_epoch.max(told).max(own).max(self.masters[id].config_epoch)
     }
 
     /// The own vote could not be saved: without it nobody is elected. A forced failover needs no
     /// votes and goes on, as in C.
     pub(super) fn own_vote_lost(&mut self, cx: &mut Cx, id: MasterId, epoch: u64) {
+        // In tilt nothing is done; the election timeout ends the attempt afterwards.
+        if self.tilt.since.is_some() {
+            return;
+        }
         let Some(failover) = self.masters[id].failover else { return };
         if failover.epoch != epoch || failover.state != State::WaitStart {
             return;
@@ -236,12 +239,13 @@ impl Sentinel {
             }
             return;
         }
-        self.send_slaveof(cx, inst, None);
-        self.send_info(cx, inst);
         let info_gap_ms = PROMOTION_INFO_FIRST_MS;
         let next_info = cx.now.after(info_gap_ms);
         let state = State::WaitPromotion { replica, next_info, info_gap_ms };
+        // Before sending: a connection that breaks in it puts the state back.
         self.set_failover_state(id, state, cx.now);
+        self.send_slaveof(cx, inst, None);
+        self.send_info(cx, inst);
         self.plain_event(cx, Event::notice("+failover-state-wait-promotion"), inst);
     }
 
@@ -305,6 +309,9 @@ impl Sentinel {
     /// Tells the old master to follow; a frozen one does so the moment it wakes.
     fn demote(&mut self, cx: &mut Cx, id: MasterId, old_master: ReplicaId) {
         let to = self.masters[id].base.addr.clone();
+        if to.same(&self.replicas[old_master].base.addr) {
+            return;
+        }
         self.send_slaveof(cx, InstId::Replica(old_master), Some(&to));
     }
 
@@ -358,9 +365,13 @@ impl Sentinel {
         };
         let free = (self.masters[id].options.parallel_syncs as usize)
             .saturating_sub(left.iter().filter(|id| active(id)).count());
+        let own = &self.masters[id].base.addr;
         let waiting = |replica: &&ReplicaId| {
             let replica = &self.replicas[**replica];
-            replica.reconf == ReconfState::None && self.connected(replica.base.link)
+            // Nobody is told to replicate from itself, whatever its name has come to mean.
+            replica.reconf == ReconfState::None
+                && self.connected(replica.base.link)
+                && !own.same(&replica.base.addr)
         };
         let next: Vec<ReplicaId> = left.iter().filter(waiting).take(free).copied().collect();
         for replica in next {

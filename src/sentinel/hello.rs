@@ -6,12 +6,17 @@ use std::net::IpAddr;
 use super::Sentinel;
 use super::action::Cx;
 use super::event::{Event, Subject};
+use super::failover::Failover;
 use super::instance::{Addr, InstId, MasterId, PeerId};
 use super::link::{Channel, HELLO_CHANNEL, Sent};
 use crate::util::num::parse_u64;
 
 /// Most sentinels that are remembered per master.
 pub const MAX_PEERS: usize = 256;
+
+/// No group comes near this epoch: one above it is an accident or an attack, and adopting it would
+/// leave no epochs to be elected in.
+pub const MAX_EPOCH: u64 = 1 << 62;
 
 /// The eight fields of a hello.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,11 +50,11 @@ impl<'a> Hello<'a> {
             ip,
             port: as_port(port)?,
             runid,
-            current_epoch: parse_u64(epoch)?,
+            current_epoch: parse_u64(epoch).filter(|epoch| *epoch <= MAX_EPOCH)?,
             master_name: name,
             master_ip,
             master_port: as_port(master_port)?,
-            master_config_epoch: parse_u64(config_epoch)?,
+            master_config_epoch: parse_u64(config_epoch).filter(|epoch| *epoch <= MAX_EPOCH)?,
         })
     }
 }
@@ -92,8 +97,9 @@ impl Sentinel {
         let tail = format!(",{},{}", master.base.addr.port, master.config_epoch);
         text.extend_from_slice(tail.as_bytes());
         let words: [&[u8]; 3] = [b"PUBLISH", HELLO_CHANNEL, &text];
-        self.send(cx, inst, Channel::Cmd, Sent::Publish(inst), &words);
+        // Before sending: a connection that breaks in it clears the mark.
         self.base_mut(inst).publish_in_flight = true;
+        self.send(cx, inst, Channel::Cmd, Sent::Publish(inst), &words);
     }
 
     /// Tells everybody about a new configuration at once, the peers first.
@@ -127,7 +133,7 @@ impl Sentinel {
         let Some(hello) = Hello::parse(text) else { return };
         let Some(master) = self.master_named(hello.master_name) else { return };
         let Some(peer) = self.sender(cx, master, &hello) else { return };
-        self.adopt_epoch(cx, hello.current_epoch);
+        self.adopt_epoch(cx, master, hello.current_epoch);
         if hello.master_config_epoch > self.masters[master].config_epoch {
             self.adopt_config(cx, master, peer, &hello);
         }
@@ -219,6 +225,11 @@ impl Sentinel {
         self.masters[id].config_epoch = hello.master_config_epoch;
         self.touch(cx, id);
         if self.masters[id].base.addr.same(&new) {
+            // A failover of ours that this configuration has overtaken would set the epoch back.
+            let overtaken = |failover: Failover| failover.epoch <= hello.master_config_epoch;
+            if self.masters[id].failover.is_some_and(overtaken) {
+                self.abort_failover(cx, id, "-failover-abort-not-elected");
+            }
             return;
         }
         self.plain_event(cx, Event::warning("+config-update-from"), InstId::Peer(peer));
@@ -236,14 +247,15 @@ impl Sentinel {
     }
 
     /// Step 2, and wherever an epoch is met: the largest one wins.
-    pub(super) fn adopt_epoch(&mut self, cx: &mut Cx, epoch: u64) {
+    pub(super) fn adopt_epoch(&mut self, cx: &mut Cx, master: MasterId, epoch: u64) {
         if epoch <= self.current_epoch {
             return;
         }
         self.current_epoch = epoch;
         self.saves.touch_global();
         self.saves.soon(cx.now);
-        self.event(cx, Event::warning("+new-epoch"), Subject::None, epoch.to_string().as_bytes());
+        let text = epoch.to_string();
+        self.event(cx, Event::warning("+new-epoch"), Subject::Quiet(master), text.as_bytes());
     }
 }
 

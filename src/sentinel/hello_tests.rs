@@ -24,7 +24,7 @@ fn eight_fields() {
 fn good_ones() {
     for text in [
         format!("::1,26379,{ID},0,m,::1,6379,0"),
-        format!("host.example,1,{ID},18446744073709551615,m,host.example,65535,0"),
+        format!("host.example,1,{ID},4611686018427387904,m,host.example,65535,0"),
         // Looked at where they are used: the sender without an address is not taken.
         format!(",26379,{ID},0,m,10.0.0.2,6379,0"),
         format!("10.0.0.1,0,{ID},0,m,10.0.0.2,6379,0"),

@@ -224,8 +224,7 @@ impl Sentinel {
         let reported_ms = cx.now.since(self.replicas[id].data.role_reported_since);
         let quiet = self.no_down_within(cx, InstId::Replica(id), wait_ms);
         if self.looks_sane(cx, master) && quiet && reported_ms > wait_ms {
-            self.follow_master(cx, id);
-            self.plain_event(cx, Event::notice("+convert-to-slave"), InstId::Replica(id));
+            self.follow_master(cx, id, "+convert-to-slave");
         }
     }
 
@@ -240,8 +239,7 @@ impl Sentinel {
             let changed_ms = cx.now.since(replica.conf_changed);
             let quiet = self.no_down_within(cx, InstId::Replica(id), wait_ms);
             if self.looks_sane(cx, master_id) && quiet && changed_ms > wait_ms {
-                self.follow_master(cx, id);
-                self.plain_event(cx, Event::notice("+fix-slave-config"), InstId::Replica(id));
+                self.follow_master(cx, id, "+fix-slave-config");
             }
         }
         self.master_progress(cx, master_id);
@@ -283,7 +281,7 @@ impl Sentinel {
 
     /// Tells a replica to follow the master as held. Nothing is sent where it would make an
     /// instance replicate from itself.
-    fn follow_master(&mut self, cx: &mut Cx, id: ReplicaId) {
+    fn follow_master(&mut self, cx: &mut Cx, id: ReplicaId, event: &'static str) {
         let master = &self.masters[self.replicas[id].master].base.addr;
         if master.same(&self.replicas[id].base.addr) {
             cx.log(LogLevel::Warning, "A replica has the address of its master: left alone");
@@ -291,5 +289,6 @@ impl Sentinel {
         }
         let to = master.clone();
         self.send_slaveof(cx, InstId::Replica(id), Some(&to));
+        self.plain_event(cx, Event::notice(event), InstId::Replica(id));
     }
 }

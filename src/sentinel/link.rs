@@ -235,7 +235,8 @@ impl Sentinel {
             write::bulk(buffer, word);
         }
         conn.sent.push_back((cx.now, sent));
-        if buffer.len() > MAX_UNSENT_BYTES {
+        let id = conn.id;
+        if cx.out.unsent(id) > MAX_UNSENT_BYTES {
             self.drop_connection(cx, link_id, channel, "too much unsent output");
         }
     }
@@ -264,6 +265,13 @@ impl Sentinel {
         cx.out.forget(conn.id);
         cx.act(Action::Close { conn: conn.id });
         self.forget_in_flight(&conn);
+        if channel == Channel::Cmd {
+            for holder in self.links[link].holders.clone() {
+                if let InstId::Replica(replica) = holder {
+                    self.promotion_interrupted(replica);
+                }
+            }
+        }
         self.connection_event(cx, link, channel, reason);
     }
 

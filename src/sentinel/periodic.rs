@@ -127,10 +127,11 @@ impl Sentinel {
         if !self.connected(self.base(inst).link) {
             return;
         }
-        self.send(cx, inst, Channel::Cmd, Sent::Info(inst), &[b"INFO"]);
+        // Before sending: a connection that breaks in it clears the mark.
         if let Some(data) = self.data_mut(inst) {
             data.info_in_flight = Some(cx.now);
         }
+        self.send(cx, inst, Channel::Cmd, Sent::Info(inst), &[b"INFO"]);
     }
 
     /// Sends a PING; its clock runs unless an earlier one is still unanswered.

@@ -115,6 +115,7 @@ impl Sentinel {
         let master = &mut self.masters[id];
         master.config_epoch = config.config_epoch;
         master.vote.durable = Vote { leader: None, epoch: config.leader_epoch };
+        self.current_epoch = self.current_epoch.max(config.leader_epoch);
         for at in &config.replicas {
             if let Some(addr) = self.make_addr(cx, &at.host, at.port) {
                 self.add_replica(cx, id, addr);
@@ -265,6 +266,8 @@ impl Sentinel {
         master.base.runid.clear();
         master.data = DataState::new(Role::Master, cx.now);
         self.clear_failover(id);
+        // Not saved by itself, but the next save must not hold what was dropped.
+        self.saves.touch_master(id);
         self.plain_event(cx, Event::warning("+reset-master"), InstId::Master(id));
         self.arm(cx.now, InstId::Master(id));
     }
@@ -306,7 +309,12 @@ impl Sentinel {
         master.data.role_reported = Role::Master;
         master.data.role_reported_since = now;
         self.clear_failover(id);
-        let old_master = self.add_replica_with_link(cx, id, old_addr, old_link);
+        let old_master = if old_addr.same(&self.masters[id].base.addr) {
+            self.release_link(cx, old_link, own);
+            None
+        } else {
+            self.add_replica_with_link(cx, id, old_addr, old_link)
+        };
         self.refresh_replicas(cx, id);
         for peer in self.masters[id].peers.values() {
             let peer = &mut self.peers[*peer];

@@ -8,6 +8,7 @@ use super::Sentinel;
 use super::action::{Cx, LogLevel};
 use super::event::{Event, Subject};
 use super::failover::State;
+use super::hello::MAX_EPOCH;
 use super::instance::{InstId, MasterId};
 use super::names::parse_ip;
 
@@ -75,8 +76,10 @@ impl Sentinel {
         if ask.runid == b"*" {
             return AskOutcome::Answer { down, vote: Vote::default() };
         }
-        self.adopt_epoch(cx, ask.epoch);
-        self.consider_vote(cx, id, ask);
+        if ask.epoch <= MAX_EPOCH {
+            self.adopt_epoch(cx, id, ask.epoch);
+            self.consider_vote(cx, id, ask);
+        }
         match self.masters[id].vote.pending.last() {
             Some((ticket, _)) => AskOutcome::Wait { down, master: id, ticket: *ticket },
             None => AskOutcome::Answer { down, vote: self.vote_answer(id) },
@@ -161,7 +164,8 @@ impl Sentinel {
         self.masters[id].vote.durable = vote;
         let text = [leader.as_slice(), format!(" {epoch}").as_bytes()].concat();
         self.event(cx, Event::warning("+vote-for-leader"), Subject::Quiet(id), &text);
-        if leader != self.myid {
+        // A configuration of that epoch or a later one has come meanwhile: the vote is history.
+        if leader != self.myid && epoch > self.masters[id].config_epoch {
             self.defer_to(cx, id, leader, epoch);
         }
     }

@@ -184,10 +184,11 @@ impl Server {
             self.answer_error(cx, wait.conn, text::SAVE_FAILED);
         }
         if let AfterSave::Monitored(master) = wait.then
-            && sentinel.masters.contains(master) {
-                sentinel.monitored(cx, master);
-                self.settle_new(cx);
-            }
+            && sentinel.masters.contains(master)
+        {
+            sentinel.monitored(cx, master);
+            self.settle_new(cx);
+        }
     }
 
     /// Answers a vote when it is on disk; other replies of the client queue up behind it.
@@ -282,9 +283,10 @@ impl Server {
 
     pub(super) fn hold_for_answer(&mut self, cx: &mut Cx, conn: ConnId) {
         if let Some(client) = self.clients.get_mut(&conn)
-            && client.hold.is_none() {
-                hold(cx, client, Hold::Answer);
-            }
+            && client.hold.is_none()
+        {
+            hold(cx, client, Hold::Answer);
+        }
     }
 
     /// Writes the reply of a command that may have waited, and lets its client go on.
