@@ -135,3 +135,54 @@ fn the_save_of_a_removed_master_is_harmless() {
     bench.call(|sentinel, cx| sentinel.votes_saved(cx, generation, true));
     assert_eq!(bench.sentinel.vote_answer(id), Vote::default());
 }
+
+#[test]
+fn an_epoch_that_leaves_no_room_for_elections_is_not_adopted() {
+    let mut bench = Bench::new();
+    let id = bench.monitor(b"m");
+    let beyond = super::hello::MAX_EPOCH + 1;
+    let none = AskOutcome::Answer { down: false, vote: Vote::default() };
+    assert_eq!(ask(&mut bench, beyond, A), none);
+    assert_eq!((bench.sentinel.current_epoch, save(&mut bench, true)), (0, false));
+    assert_eq!(bench.sentinel.vote_answer(id), Vote::default());
+}
+
+#[test]
+fn a_forced_failover_gives_way_to_a_vote_for_a_newer_epoch() {
+    let mut bench = Bench::new();
+    let id = bench.monitor(b"m");
+    // Both votes are in the same save: ours is history before it could count.
+    bench.call(|sentinel, cx| sentinel.start_failover(cx, id, true));
+    let epoch = bench.sentinel.current_epoch;
+    ask(&mut bench, epoch + 1, A);
+    assert!(save(&mut bench, true));
+    assert_eq!(bench.sentinel.vote_answer(id), vote(A, epoch + 1));
+    assert_eq!(bench.sentinel.failover_state_word(id), None);
+}
+
+#[test]
+fn a_forced_failover_whose_save_never_ends_times_out() {
+    let mut bench = Bench::new();
+    let id = bench.monitor(b"m");
+    bench.call(|sentinel, cx| sentinel.start_failover(cx, id, true));
+    assert_eq!(bench.sentinel.failover_state_word(id), Some("wait_start"));
+    // The election timeout, and what is drawn on top of it.
+    bench.pass(bench.sentinel.periods.election_timeout_ms + 1_001);
+    bench.call(|sentinel, cx| while sentinel.run_due(cx, 64, &mut false) {});
+    assert_eq!(bench.sentinel.failover_state_word(id), None);
+}
+
+#[test]
+fn a_vote_that_a_configuration_has_overtaken_holds_nobody_back() {
+    let mut bench = Bench::new();
+    let id = bench.monitor(b"m");
+    ask(&mut bench, 4, A);
+    bench.sentinel.masters[id].config_epoch = 4;
+    assert!(save(&mut bench, true));
+    assert_eq!(bench.sentinel.vote_answer(id), vote(A, 4), "it was given all the same");
+    assert_eq!(bench.sentinel.masters[id].failover_start, None);
+    // A later one does.
+    ask(&mut bench, 5, A);
+    assert!(save(&mut bench, true));
+    assert!(bench.sentinel.masters[id].failover_start.is_some());
+}
