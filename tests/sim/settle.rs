@@ -10,10 +10,10 @@ use crate::world::{MS, Options, SECOND, World};
 
 /// The seeds of a scenario: `count` of them, or the one that is to be replayed.
 pub fn seeds(count: u64) -> Vec<u64> {
-    match std::env::var("GROUPS_SEED") {
-        Ok(seed) => vec![seed.parse().expect("GROUPS_SEED is a number")],
+    match std::env::var("SIM_SEED") {
+        Ok(seed) => vec![seed.parse().expect("SIM_SEED is a number")],
         Err(_) => {
-            let times = std::env::var("GROUPS_TIMES").ok().and_then(|times| times.parse().ok());
+            let times = std::env::var("SIM_TIMES").ok().and_then(|times| times.parse().ok());
             (1..=count * times.unwrap_or(1)).collect()
         }
     }

@@ -1,7 +1,7 @@
 //! Whole groups in one process: real sentinels on the bytes they read and write, model data nodes,
 //! a faulty network, faulty disks, virtual time. Everything follows from one seed; see
-//! `scenarios`. `GROUPS_SEED=n` replays one seed with a line per event (give the test's name too),
-//! `GROUPS_TIMES=k` runs k times as many seeds.
+//! `scenarios`. `SIM_SEED=n` replays one seed with a line per event (give the test's name too),
+//! `SIM_TIMES=k` runs k times as many seeds.
 #![forbid(unsafe_code)]
 
 mod checks;

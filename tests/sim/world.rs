@@ -107,7 +107,7 @@ impl Drop for World {
         if std::thread::panicking() {
             let (seed, name) = (self.seed, self.name);
             eprintln!("seed {seed} at {} us, {:?}", self.now, self.options);
-            eprintln!("replay: GROUPS_SEED={seed} cargo test --test groups {name}");
+            eprintln!("replay: SIM_SEED={seed} cargo test --test sim {name}");
         }
     }
 }
@@ -130,7 +130,7 @@ impl World {
             sentinels: Vec::new(),
             checks,
             trap: None,
-            tracing: std::env::var("GROUPS_SEED").is_ok(),
+            tracing: std::env::var("SIM_SEED").is_ok(),
             queue: BinaryHeap::new(),
             queued: 0,
             inbox: BTreeMap::new(),
