@@ -90,7 +90,7 @@ fn elect(name: &'static str, seed: u64, options: Options) -> (usize, usize, u64)
         *by_master.entry(event.master().to_owned()).or_default() += 1;
     }
     let candidacies = by_master.values().sum();
-    let epochs = world.sentinels[0].node.as_ref().expect("it runs").sentinel().current_epoch;
+    let epochs = world.sentinels[0].node.as_ref().expect("it runs").current_epoch();
     (masters.len(), candidacies, epochs)
 }
 

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use sentineld::config::load::{Files, load};
-use sentineld::config::rewrite::rewrite;
-use sentineld::node::{Closed, Endpoint, Node, ProcessFacts, SaveJob, Setup};
+use sentineld::node::{Closed, Endpoint, Node, ProcessFacts, Setup};
 use sentineld::sentinel::action::Action;
 use sentineld::util::ident::ConnId;
 use sentineld::util::rng::Rng;
 use sentineld::util::time::{Clock, Mono, Wall};
 
+use crate::brain::{Brain, Save};
 use crate::checks::FileView;
 use crate::net::{ConnKey, HostId, Net, Segment, Side, Us, WINDOW_BYTES};
 use crate::wire::{Stream, Value, show, show_words};
@@ -42,12 +42,12 @@ pub struct Disk {
     pub generation: u64,
     pub began: Us,
     pub fails: bool,
-    job: SaveJob,
+    save: Save,
 }
 
 pub struct SentinelHost {
     pub host: HostId,
-    pub node: Option<Node>,
+    pub node: Option<Brain>,
     /// Which life of the process this is.
     pub life: u64,
     pub paused: bool,
@@ -136,7 +136,7 @@ impl SentinelHost {
     /// The write that was under way is in the file.
     fn write(&mut self) {
         let disk = self.disk.take().expect("a save is under way");
-        self.file = rewrite(&self.file, &disk.job.state);
+        self.file = disk.save.text(&self.file);
         self.view = FileView::parse(&self.file);
     }
 
@@ -177,7 +177,7 @@ impl SentinelHost {
 }
 
 impl World {
-    fn node(&mut self, sentinel: usize) -> &mut Node {
+    fn node(&mut self, sentinel: usize) -> &mut Brain {
         self.sentinels[sentinel].node.as_mut().expect("it runs")
     }
 
@@ -194,8 +194,9 @@ impl World {
         });
         let facts = ProcessFacts { pid: 1, tcp_port: SENTINEL_PORT, ..ProcessFacts::default() };
         let clock = host.clock(self.now);
-        host.node = Some(Node::new(Setup { loaded, facts, random, clock }));
-        let run_id = show(&self.node(sentinel).sentinel().myid);
+        let node = Node::new(Setup { loaded, facts, random, clock });
+        host.node = Some(Brain::Ours(Box::new(node)));
+        let run_id = show(self.node(sentinel).myid());
         let view = &self.sentinels[sentinel].view;
         self.checks.started(sentinel, &run_id, view);
         self.trace(|| format!("start {sentinel}, {run_id}"));
@@ -459,10 +460,10 @@ impl World {
         let (from, to) = self.options.save_us;
         let took = from + self.rng.below(to - from + 1);
         let fails = self.rng.below(100) < self.options.save_fails_percent;
-        let job = self.node(sentinel).take_save(generation).expect("it was announced");
+        let save = self.node(sentinel).take_save(generation).expect("it was announced");
         let host = &mut self.sentinels[sentinel];
         assert!(host.disk.is_none(), "two saves of {sentinel} at the same time");
-        host.disk = Some(Disk { generation, began: self.now, fails, job });
+        host.disk = Some(Disk { generation, began: self.now, fails, save });
         let life = host.life;
         self.schedule(self.now + took, Ev::Saved { sentinel, life });
     }

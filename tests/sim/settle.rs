@@ -49,13 +49,13 @@ impl World {
     /// Everybody knows everybody.
     pub fn discovered(&self) -> bool {
         self.sentinels.iter().filter(|host| host.runs()).all(|host| {
-            let sentinel = host.node.as_ref().expect("it runs").sentinel();
-            let known = |master: &sentineld::sentinel::instance::Master| {
-                master.peers.len() == self.options.sentinels - 1
-                    && master.replicas.len() == self.options.replicas
-            };
-            sentinel.masters_in_order().count() == self.options.masters
-                && sentinel.masters_in_order().all(known)
+            let node = host.node.as_ref().expect("it runs");
+            (0..self.options.masters).all(|group| {
+                node.held(&World::master_name(group)).is_some_and(|held| {
+                    held.peers == self.options.sentinels - 1
+                        && held.replicas == self.options.replicas
+                })
+            })
         })
     }
 
@@ -74,9 +74,8 @@ impl World {
 
     /// The address that a sentinel gives for a master now.
     pub fn held_master(&self, sentinel: usize, group: usize) -> Option<HostId> {
-        let sentinel = self.sentinels[sentinel].node.as_ref()?.sentinel();
-        let id = sentinel.master_named(World::master_name(group).as_bytes())?;
-        Net::host_of(sentinel.masters[id].base.addr.ip?)
+        let node = self.sentinels[sentinel].node.as_ref()?;
+        Net::host_of(node.held(&World::master_name(group))?.ip?)
     }
 
     /// Whether all running sentinels give the same, new address.
@@ -116,13 +115,14 @@ impl World {
             if self.filed_master(at, group) != Some(*master) {
                 return Some(format!("m{group}: the file of {at} is old"));
             }
-            let sentinel = self.sentinels[at].node.as_ref().expect("it runs").sentinel();
-            let id = sentinel.master_named(World::master_name(group).as_bytes())?;
-            let known = &sentinel.masters[id];
-            if known.failover.is_some() || known.reconf.is_some() {
+            let node = self.sentinels[at].node.as_ref().expect("it runs");
+            let Some(held) = node.held(&World::master_name(group)) else {
+                return Some(format!("m{group}: {at} does not watch it"));
+            };
+            if held.in_failover {
                 return Some(format!("m{group}: a failover of {at} is in progress"));
             }
-            if known.base.sdown.is || known.odown.is {
+            if held.down {
                 return Some(format!("m{group}: {at} holds it down"));
             }
         }

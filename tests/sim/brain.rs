@@ -1,0 +1,195 @@
+//! The mind of a sentinel's host: the real node, or a model of another program. Both take bytes,
+//! connection events and time, and give actions; the host does not care which it holds.
+#![forbid(unsafe_code)]
+
+use std::net::IpAddr;
+
+use sentineld::config::rewrite::rewrite;
+use sentineld::node::{Closed, Endpoint, Node, SaveJob};
+use sentineld::sentinel::action::Action;
+use sentineld::sentinel::instance::Master;
+use sentineld::util::ident::{CheckId, ConnId, JobId};
+use sentineld::util::time::{Clock, Mono};
+
+/// What decides.
+pub enum Brain {
+    Ours(Box<Node>),
+}
+
+/// A write of the file that is on its way.
+#[derive(Debug)]
+pub struct Save {
+    job: SaveJob,
+}
+
+impl Save {
+    /// What the file holds afterwards.
+    pub fn text(&self, old: &[u8]) -> Vec<u8> {
+        rewrite(old, &self.job.state)
+    }
+}
+
+/// How a sentinel sees one master at this moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// The address it gives to clients.
+    pub ip: Option<IpAddr>,
+    pub replicas: usize,
+    pub peers: usize,
+    /// A failover of its own is not at its end.
+    pub in_failover: bool,
+    pub down: bool,
+}
+
+impl Held {
+    fn of_ours(master: &Master) -> Held {
+        Held {
+            ip: master.base.addr.ip,
+            replicas: master.replicas.len(),
+            peers: master.peers.len(),
+            in_failover: master.failover.is_some() || master.reconf.is_some(),
+            down: master.base.sdown.is || master.odown.is,
+        }
+    }
+}
+
+impl Brain {
+    /// The run id.
+    pub fn myid(&self) -> &[u8] {
+        match self {
+            Brain::Ours(node) => &node.sentinel().myid,
+        }
+    }
+
+    pub fn current_epoch(&self) -> u64 {
+        match self {
+            Brain::Ours(node) => node.sentinel().current_epoch,
+        }
+    }
+
+    /// Its view of a master; `None`: it does not watch one of that name.
+    pub fn held(&self, name: &str) -> Option<Held> {
+        match self {
+            Brain::Ours(node) => {
+                let sentinel = node.sentinel();
+                let id = sentinel.master_named(name.as_bytes())?;
+                Some(Held::of_ours(&sentinel.masters[id]))
+            }
+        }
+    }
+
+    pub fn start(&mut self) {
+        match self {
+            Brain::Ours(node) => node.start(),
+        }
+    }
+
+    pub fn begin_turn(&mut self, clock: Clock) {
+        match self {
+            Brain::Ours(node) => node.begin_turn(clock),
+        }
+    }
+
+    pub fn run_due(&mut self) -> bool {
+        match self {
+            Brain::Ours(node) => node.run_due(),
+        }
+    }
+
+    pub fn end_turn(&mut self) {
+        match self {
+            Brain::Ours(node) => node.end_turn(),
+        }
+    }
+
+    pub fn next_deadline(&self) -> Mono {
+        match self {
+            Brain::Ours(node) => node.next_deadline(),
+        }
+    }
+
+    pub fn poll_action(&mut self) -> Option<Action> {
+        match self {
+            Brain::Ours(node) => node.poll_action(),
+        }
+    }
+
+    /// The write that [`Action::Persist`] announced.
+    pub fn take_save(&mut self, generation: u64) -> Option<Save> {
+        match self {
+            Brain::Ours(node) => node.take_save(generation).map(|job| Save { job }),
+        }
+    }
+
+    pub fn take_touched(&mut self, into: &mut Vec<ConnId>) {
+        match self {
+            Brain::Ours(node) => node.take_touched(into),
+        }
+    }
+
+    pub fn output(&self, conn: ConnId) -> Option<&[u8]> {
+        match self {
+            Brain::Ours(node) => node.output(conn),
+        }
+    }
+
+    pub fn sent(&mut self, conn: ConnId, n: usize) {
+        match self {
+            Brain::Ours(node) => node.sent(conn, n),
+        }
+    }
+
+    pub fn accepted(&mut self, endpoint: Endpoint, fd: i32) -> ConnId {
+        match self {
+            Brain::Ours(node) => node.accepted(endpoint, fd),
+        }
+    }
+
+    pub fn received(&mut self, conn: ConnId, bytes: &[u8]) {
+        match self {
+            Brain::Ours(node) => node.received(conn, bytes),
+        }
+    }
+
+    pub fn closed(&mut self, conn: ConnId, why: Closed) {
+        match self {
+            Brain::Ours(node) => node.closed(conn, why),
+        }
+    }
+
+    pub fn conn_started(&mut self, conn: ConnId, local: Option<IpAddr>) {
+        match self {
+            Brain::Ours(node) => node.conn_started(conn, local),
+        }
+    }
+
+    pub fn conn_failed(&mut self, conn: ConnId, why: Closed) {
+        match self {
+            Brain::Ours(node) => node.conn_failed(conn, why),
+        }
+    }
+
+    pub fn persisted(&mut self, generation: u64, result: Result<(), String>, took_ms: u64) {
+        match self {
+            Brain::Ours(node) => node.persisted(generation, result, took_ms),
+        }
+    }
+
+    pub fn script_checked(&mut self, check: CheckId, executable: bool) {
+        match self {
+            Brain::Ours(node) => node.script_checked(check, executable),
+        }
+    }
+
+    pub fn spawned(&mut self, job: JobId, pid: Result<i32, String>) {
+        match self {
+            Brain::Ours(node) => node.spawned(job, pid),
+        }
+    }
+
+    pub fn child_exited(&mut self, pid: i32, exit_code: i32, signal: i32) {
+        match self {
+            Brain::Ours(node) => node.child_exited(pid, exit_code, signal),
+        }
+    }
+}
