@@ -14,6 +14,9 @@
 //! - [`node`]: the sans-I/O machine as a whole; inputs in, actions out.
 //! - [`shell`]: the event loop and everything that touches the system.
 
+#[cfg(all(feature = "defects", not(debug_assertions)))]
+compile_error!("the feature `defects` breaks the program on purpose: no release may have it");
+
 pub mod config;
 pub mod node;
 pub mod resp;

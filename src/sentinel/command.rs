@@ -10,6 +10,7 @@ pub use super::names::HostState;
 use super::setup::{GlobalConfig, MasterOptions};
 use super::vote::{Ticket, Vote};
 use super::{Simulate, Surroundings};
+use crate::util::defect::{Defect, defect};
 use crate::util::glob;
 
 /// Whether a failover could be agreed on now.
@@ -130,7 +131,9 @@ impl Sentinel {
         let addr = Addr { host: host.to_vec(), ip, port };
         let id = self.add_master(cx, name, addr, options);
         let floor = Vote { leader: None, epoch: self.current_epoch };
-        self.masters[id].vote.durable = floor;
+        if !defect(Defect::NoFloorForNewMaster) {
+            self.masters[id].vote.durable = floor;
+        }
         self.saves.touch_master(id);
         self.saves.touch_global();
         Ok((id, self.saves.at_once(cx.now)))

@@ -9,6 +9,7 @@ use super::instance::{InstId, MasterId, PeerId, Role};
 use super::link::{Channel, Sent};
 use super::timers::NEVER;
 use crate::resp::reply::Reply;
+use crate::util::defect::{Defect, defect};
 use crate::util::time::Mono;
 
 /// A peer's answer counts for this many ask-periods.
@@ -35,6 +36,7 @@ impl Sentinel {
             refused_ms if refused_ms > 0 && link.refused => down_after_ms.min(refused_ms),
             _ => down_after_ms,
         };
+        let limit_ms = if defect(Defect::JudgeTooEarly) { limit_ms / 2 } else { limit_ms };
         let silent = self.silent_since(inst).map_or(NEVER, |at| at.after(limit_ms + 1));
         let InstId::Master(id) = inst else { return silent };
         let master = &self.masters[id];
@@ -113,7 +115,8 @@ impl Sentinel {
 
     /// Sets or clears odown from what the peers last said; a rise may start a failover.
     pub(super) fn check_odown(&mut self, cx: &mut Cx, id: MasterId) {
-        let agreeing = self.peers_of(id).filter(|peer| peer.master_down).count() + 1;
+        let others = self.peers_of(id).filter(|peer| peer.master_down).count();
+        let agreeing = others + 1 + usize::from(defect(Defect::OdownWithOneLess));
         let master = &mut self.masters[id];
         let quorum = master.options.quorum;
         let down = master.base.sdown.is && agreeing >= quorum as usize;
@@ -147,12 +150,17 @@ impl Sentinel {
         }
         let master = &self.masters[peer.master];
         let vote_epoch = match &master.failover {
-            Some(failover) if failover.state == State::WaitStart => Some(failover.epoch),
+            Some(failover)
+                if failover.state == State::WaitStart || defect(Defect::AskAfterElection) =>
+            {
+                Some(failover.epoch)
+            }
             _ => None,
         };
+        let told_epoch = vote_epoch.filter(|_| !defect(Defect::AskInNewestEpoch));
         let ip = self.announced(&master.base.addr);
         let port = master.base.addr.port.to_string();
-        let epoch = vote_epoch.unwrap_or(self.current_epoch).to_string();
+        let epoch = told_epoch.unwrap_or(self.current_epoch).to_string();
         let myid = self.myid.clone();
         let runid: &[u8] = if vote_epoch.is_some() { &myid } else { b"*" };
         let verb: &[u8] = b"IS-MASTER-DOWN-BY-ADDR";
@@ -174,7 +182,8 @@ impl Sentinel {
     /// When a peer is to be asked again, or what it said grows too old.
     pub(super) fn ask_due(&self, id: PeerId) -> Mono {
         let peer = &self.peers[id];
-        let expiry = match peer.master_down || peer.leader.is_some() {
+        let said_much = peer.master_down || peer.leader.is_some();
+        let expiry = match said_much && !defect(Defect::BelieveOldAnswers) {
             true => peer.last_ask_reply.after(ANSWER_PERIODS * self.periods.ask_ms + 1),
             false => NEVER,
         };
@@ -198,7 +207,7 @@ impl Sentinel {
     pub(super) fn keep_asking(&mut self, cx: &mut Cx, id: PeerId) {
         let peer = &mut self.peers[id];
         let age_ms = cx.now.since(peer.last_ask_reply);
-        if age_ms > ANSWER_PERIODS * self.periods.ask_ms {
+        if age_ms > ANSWER_PERIODS * self.periods.ask_ms && !defect(Defect::BelieveOldAnswers) {
             peer.master_down = false;
             peer.leader = None;
             let master = peer.master;

@@ -12,6 +12,7 @@ use super::event::Event;
 use super::failover::{Failover, State};
 use super::instance::{InstId, MasterId, Peer, Role};
 use super::timers::NEVER;
+use crate::util::defect::{Defect, defect};
 use crate::util::time::{Mono, Wall};
 
 /// Bounds of the step between candidates, in ms.
@@ -85,8 +86,8 @@ pub enum Count {
 
 /// Judges votes: `mine` and `best_other` were given, `open` may still come.
 pub fn judge(voters: usize, quorum: usize, mine: usize, best_other: usize, open: usize) -> Count {
-    let majority = voters / 2 + 1;
-    let needed = majority.max(quorum);
+    let majority = voters / 2 + usize::from(!defect(Defect::MajorityOffByOne));
+    let needed = majority.max(if defect(Defect::IgnoreQuorumOfVotes) { 0 } else { quorum });
     if mine >= needed {
         Count::Won
     } else if best_other >= majority {
@@ -129,9 +130,11 @@ impl Sentinel {
     /// When a failover of this master may start, as things stand.
     pub(super) fn start_due(&self, now: Mono, id: MasterId) -> Mono {
         let master = &self.masters[id];
-        let (true, Some(odown_since)) = (master.odown.is, master.odown.since) else {
-            return NEVER;
+        let odown = match defect(Defect::StartWithoutOdown) {
+            true => &master.base.sdown,
+            false => &master.odown,
         };
+        let (true, Some(odown_since)) = (odown.is, odown.since) else { return NEVER };
         // A vote for another that is being saved: wait for how that ends.
         let promised = master.vote.latest().leader.as_ref().is_some_and(|id| *id != self.myid);
         if master.failover.is_some() || (promised && !master.vote.pending.is_empty()) {
@@ -145,6 +148,9 @@ impl Sentinel {
 
     fn stagger_now(&self, now: Mono, id: MasterId) -> u64 {
         let smaller = |peer: &&Peer| peer.base.runid < self.myid && self.is_live(now, peer);
+        if defect(Defect::NoStagger) {
+            return 0;
+        }
         let (mut before, mut denied) = (0, false);
         for peer in self.peers_of(id).filter(smaller) {
             match peer.answer {
@@ -238,8 +244,9 @@ impl Sentinel {
     /// One look at the votes in wait_start.
     pub(super) fn count_votes(&mut self, cx: &mut Cx, id: MasterId, failover: &Failover) {
         let own = &self.masters[id].vote;
+        let counted = if defect(Defect::CountUnsavedVote) { own.latest() } else { &own.durable };
         let own_saved =
-            own.durable.epoch == failover.epoch && own.durable.leader.as_ref() == Some(&self.myid);
+            counted.epoch == failover.epoch && counted.leader.as_ref() == Some(&self.myid);
         if failover.forced {
             match own_saved {
                 true => self.elected(cx, id),
@@ -252,7 +259,9 @@ impl Sentinel {
         let mut open = usize::from(own_open);
         for peer in self.peers_of(id) {
             match &peer.leader {
-                Some(leader) if peer.leader_epoch == failover.epoch => {
+                Some(leader)
+                    if peer.leader_epoch == failover.epoch || defect(Defect::CountOldVotes) =>
+                {
                     *votes.entry(leader).or_default() += 1;
                 }
                 // A split vote must not wait for a peer that is down.
@@ -302,6 +311,9 @@ impl Sentinel {
 
     /// When a failover in wait_start gives up.
     pub(super) fn election_deadline(&self, id: MasterId, failover: &Failover) -> Mono {
+        if defect(Defect::ElectWithoutEnd) {
+            return NEVER;
+        }
         let master = &self.masters[id];
         let timeout_ms = self.periods.election_timeout_ms.min(master.options.failover_timeout_ms);
         master.failover_start.unwrap_or(failover.state_since).after(timeout_ms + 1)

@@ -12,6 +12,7 @@ use super::instance::{Addr, InstId, MasterId, ReconfState, ReplicaId};
 use super::link::{Channel, Sent};
 use super::select::{Choice, FRESH_INFO_WAIT_MS, choose};
 use super::timers::NEVER;
+use crate::util::defect::{Defect, defect};
 use crate::util::time::Mono;
 
 /// INFO after the promotion was asked for: first after this, then doubling, at most
@@ -65,7 +66,7 @@ pub struct Reconf {
 impl Sentinel {
     /// Does for a master whatever can be done now: start, votes, the steps of a failover.
     pub(super) fn master_progress(&mut self, cx: &mut Cx, id: MasterId) {
-        if self.tilt.since.is_some() {
+        if self.tilt.since.is_some() && !defect(Defect::ActInTilt) {
             return;
         }
         for _ in 0..MAX_STEPS_PER_TURN {
@@ -126,7 +127,9 @@ impl Sentinel {
     /// Starts a failover in a new epoch; the own vote is saved while the others are asked.
     pub(super) fn start_failover(&mut self, cx: &mut Cx, id: MasterId, forced: bool) {
         self.end_reconf(cx, id);
-        let epoch = self.highest_epoch(id).saturating_add(1);
+        let highest = self.highest_epoch(id);
+        let reused = highest > 0 && defect(Defect::ReuseEpoch);
+        let epoch = highest.saturating_add(u64::from(!reused));
         self.adopt_epoch(cx, id, epoch);
         let start = cx.now.after(cx.rng.below(1_000));
         let now = cx.now;
@@ -228,7 +231,9 @@ impl Sentinel {
     fn promote(&mut self, cx: &mut Cx, id: MasterId, failover: &Failover, replica: ReplicaId) {
         // A vote for a newer epoch was given meanwhile: its leader may be at work already.
         let voted_epoch = self.masters[id].vote.last_epoch();
-        if voted_epoch > failover.epoch || (voted_epoch != failover.epoch && !failover.forced) {
+        let voted_since =
+            voted_epoch > failover.epoch || (voted_epoch != failover.epoch && !failover.forced);
+        if voted_since && !defect(Defect::PromoteAfterNewerVote) {
             self.abort_failover(cx, id, "-failover-abort-not-elected");
             return;
         }
@@ -247,6 +252,9 @@ impl Sentinel {
         self.send_slaveof(cx, inst, None);
         self.send_info(cx, inst);
         self.plain_event(cx, Event::notice("+failover-state-wait-promotion"), inst);
+        if defect(Defect::PromoteUnchecked) {
+            self.promoted(cx, id, replica);
+        }
     }
 
     /// The connection to a replica broke: if it was being promoted, the transaction may be lost
@@ -283,7 +291,9 @@ impl Sentinel {
     /// The chosen replica reports master: switch at once, tell everybody, then see to the rest.
     pub(super) fn promoted(&mut self, cx: &mut Cx, id: MasterId, replica: ReplicaId) {
         let Some(failover) = self.masters[id].failover else { return };
-        self.masters[id].config_epoch = failover.epoch;
+        if !defect(Defect::PromoteWithoutEpoch) {
+            self.masters[id].config_epoch = failover.epoch;
+        }
         self.plain_event(cx, Event::warning("+promoted-slave"), InstId::Replica(replica));
         if self.simulate.crash_after_promotion {
             self.simulated_crash(cx);
@@ -363,8 +373,11 @@ impl Sentinel {
         let active = |id: &ReplicaId| {
             matches!(self.replicas[*id].reconf, ReconfState::Sent | ReconfState::InProgress)
         };
-        let free = (self.masters[id].options.parallel_syncs as usize)
-            .saturating_sub(left.iter().filter(|id| active(id)).count());
+        let most = match defect(Defect::IgnoreParallelSyncs) {
+            true => usize::MAX,
+            false => self.masters[id].options.parallel_syncs as usize,
+        };
+        let free = most.saturating_sub(left.iter().filter(|id| active(id)).count());
         let own = &self.masters[id].base.addr;
         let waiting = |replica: &&ReplicaId| {
             let replica = &self.replicas[**replica];

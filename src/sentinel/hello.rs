@@ -9,6 +9,7 @@ use super::event::{Event, Subject};
 use super::failover::Failover;
 use super::instance::{Addr, InstId, MasterId, PeerId};
 use super::link::{Channel, HELLO_CHANNEL, Sent};
+use crate::util::defect::{Defect, defect};
 use crate::util::num::parse_u64;
 
 /// Most sentinels that are remembered per master.
@@ -134,7 +135,9 @@ impl Sentinel {
         let Some(master) = self.master_named(hello.master_name) else { return };
         let Some(peer) = self.sender(cx, master, &hello) else { return };
         self.adopt_epoch(cx, master, hello.current_epoch);
-        if hello.master_config_epoch > self.masters[master].config_epoch {
+        let held = self.masters[master].config_epoch;
+        let older = hello.master_config_epoch < held && defect(Defect::BelieveOldHello);
+        if hello.master_config_epoch > held || older {
             self.adopt_config(cx, master, peer, &hello);
         }
         if let Some(peer) = self.peers.get_mut(peer) {
@@ -222,12 +225,15 @@ impl Sentinel {
         }
         let Some(ip) = self.resolve(cx, hello.master_ip) else { return };
         let new = Addr { host: hello.master_ip.to_vec(), ip: Some(ip), port: hello.master_port };
-        self.masters[id].config_epoch = hello.master_config_epoch;
+        if !defect(Defect::TakeConfigWithoutEpoch) {
+            self.masters[id].config_epoch = hello.master_config_epoch;
+        }
         self.touch(cx, id);
         if self.masters[id].base.addr.same(&new) {
             // A failover of ours that this configuration has overtaken would set the epoch back.
             let overtaken = |failover: Failover| failover.epoch <= hello.master_config_epoch;
-            if self.masters[id].failover.is_some_and(overtaken) {
+            let overtaken = self.masters[id].failover.is_some_and(overtaken);
+            if overtaken && !defect(Defect::IgnoreOvertaking) {
                 self.abort_failover(cx, id, "-failover-abort-not-elected");
             }
             return;
@@ -248,7 +254,8 @@ impl Sentinel {
 
     /// Step 2, and wherever an epoch is met: the largest one wins.
     pub(super) fn adopt_epoch(&mut self, cx: &mut Cx, master: MasterId, epoch: u64) {
-        if epoch <= self.current_epoch {
+        let back = epoch < self.current_epoch && defect(Defect::EpochGoesBack);
+        if epoch <= self.current_epoch && !back {
             return;
         }
         self.current_epoch = epoch;

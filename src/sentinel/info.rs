@@ -7,6 +7,7 @@ use super::event::{Event, Subject};
 use super::failover::State;
 use super::instance::{InstId, MasterId, ReconfState, ReplicaId, Role};
 use super::names::HostState;
+use crate::util::defect::{Defect, defect};
 use crate::util::num::{parse_i64, parse_u64};
 
 /// Most replicas a master may have here; further ones are not watched.
@@ -124,7 +125,7 @@ impl Sentinel {
         }
         let Some(role) = view.role else { return };
         self.note_role(cx, inst, role);
-        if self.tilt.since.is_some() {
+        if self.tilt.since.is_some() && !defect(Defect::ActInTilt) {
             return;
         }
         match (inst, role) {
@@ -223,7 +224,8 @@ impl Sentinel {
         let wait_ms = 4 * self.periods.publish_ms;
         let reported_ms = cx.now.since(self.replicas[id].data.role_reported_since);
         let quiet = self.no_down_within(cx, InstId::Replica(id), wait_ms);
-        if self.looks_sane(cx, master) && quiet && reported_ms > wait_ms {
+        let left = defect(Defect::LeaveStrayMaster);
+        if self.looks_sane(cx, master) && quiet && reported_ms > wait_ms && !left {
             self.follow_master(cx, id, "+convert-to-slave");
         }
     }
@@ -238,7 +240,8 @@ impl Sentinel {
             let wait_ms = self.masters[master_id].options.failover_timeout_ms;
             let changed_ms = cx.now.since(replica.conf_changed);
             let quiet = self.no_down_within(cx, InstId::Replica(id), wait_ms);
-            if self.looks_sane(cx, master_id) && quiet && changed_ms > wait_ms {
+            let left = defect(Defect::LeaveStrayReplica);
+            if self.looks_sane(cx, master_id) && quiet && changed_ms > wait_ms && !left {
                 self.follow_master(cx, id, "+fix-slave-config");
             }
         }

@@ -57,6 +57,7 @@ use instance::{Addr, Base, InstId, Master, MasterId, Peer, PeerId, Replica, Repl
 use link::{Channel, Link, LinkId};
 use setup::GlobalConfig;
 
+use crate::util::defect::{Defect, defect};
 use crate::util::ident::{Arena, ConnId};
 
 /// SENTINEL SIMULATE-FAILURE: where to exit on purpose.
@@ -111,7 +112,7 @@ impl Sentinel {
     pub fn new(global: GlobalConfig, myid: Vec<u8>, surroundings: Surroundings) -> Sentinel {
         Sentinel {
             myid,
-            current_epoch: global.current_epoch,
+            current_epoch: if defect(Defect::ForgetEpochAtLoad) { 0 } else { global.current_epoch },
             global,
             surroundings,
             periods: periods::Periods::default(),

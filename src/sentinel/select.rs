@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 
 use super::Sentinel;
 use super::instance::{InstId, MasterId, ReplicaId};
+use crate::util::defect::{Defect, defect};
 use crate::util::time::Mono;
 
 /// How long replicas are waited for that have not answered INFO since the fault, in ms.
@@ -48,11 +49,14 @@ pub enum Choice {
 
 /// Whether a replica could be promoted, the age of its INFO aside.
 fn promotable(candidate: &Candidate, limits: &Limits) -> bool {
-    !candidate.sdown
+    let reachable = !candidate.sdown
         && candidate.connected
-        && candidate.available_age_ms <= limits.available_age_ms
-        && candidate.priority != 0
-        && candidate.link_down_ms <= i64::try_from(limits.link_down_ms).unwrap_or(i64::MAX)
+        && candidate.available_age_ms <= limits.available_age_ms;
+    let wanted = candidate.priority != 0;
+    let in_sync = candidate.link_down_ms <= i64::try_from(limits.link_down_ms).unwrap_or(i64::MAX);
+    (reachable || defect(Defect::PromoteUnreachable))
+        && (wanted || defect(Defect::PromoteUnwanted))
+        && (in_sync || defect(Defect::PromoteStale))
 }
 
 fn informed(candidate: &Candidate, limits: &Limits) -> bool {
@@ -62,7 +66,11 @@ fn informed(candidate: &Candidate, limits: &Limits) -> bool {
 /// Lower priority, larger offset, smaller run id without case (unknown last).
 fn order(candidate: &Candidate) -> (u32, Reverse<u64>, bool, Vec<u8>) {
     let runid = candidate.runid.to_ascii_lowercase();
-    (candidate.priority, Reverse(candidate.repl_offset), runid.is_empty(), runid)
+    let offset = match defect(Defect::PromoteLeastData) {
+        true => u64::MAX - candidate.repl_offset,
+        false => candidate.repl_offset,
+    };
+    (candidate.priority, Reverse(offset), runid.is_empty(), runid)
 }
 
 fn best<'a>(candidates: impl Iterator<Item = &'a Candidate>) -> Option<ReplicaId> {

@@ -4,6 +4,7 @@
 use super::Sentinel;
 use super::action::{Cx, LogLevel};
 use super::event::{Event, Subject};
+use crate::util::defect::{Defect, defect};
 use crate::util::time::Mono;
 
 /// A tick that comes so late tells of a stop, too short for tilt; ticks are 100 ms apart at most.
@@ -31,7 +32,7 @@ impl Sentinel {
         if delta_ms > STOP_MS {
             self.tilt.judge_from = cx.now.after(STOP_GRACE_MS);
         }
-        if delta_ms <= self.periods.tilt_trigger_ms {
+        if delta_ms <= self.periods.tilt_trigger_ms || defect(Defect::OverlookTilt) {
             return;
         }
         self.tilt.last_tick = Some(cx.now);

@@ -15,6 +15,7 @@ use super::instance::{
 use super::link::{Link, LinkId, Sent};
 use super::setup::{HostPort, MasterConfig, MasterOptions, PeerConfig};
 use super::vote::{Vote, VoteBook};
+use crate::util::defect::{Defect, defect};
 use crate::util::time::Mono;
 
 const DEFAULT_PRIORITY: u32 = 100;
@@ -114,7 +115,9 @@ impl Sentinel {
         let id = self.add_master(cx, &config.name, addr, config.options.clone());
         let master = &mut self.masters[id];
         master.config_epoch = config.config_epoch;
-        master.vote.durable = Vote { leader: None, epoch: config.leader_epoch };
+        if !defect(Defect::ForgetVoteAtLoad) {
+            master.vote.durable = Vote { leader: None, epoch: config.leader_epoch };
+        }
         self.current_epoch = self.current_epoch.max(config.leader_epoch);
         for at in &config.replicas {
             if let Some(addr) = self.make_addr(cx, &at.host, at.port) {
@@ -132,6 +135,10 @@ impl Sentinel {
     /// A master with its state, as the configuration keeps it.
     pub fn export_master(&self, id: MasterId) -> MasterConfig {
         let master = &self.masters[id];
+        let vote = match defect(Defect::SaveOldVote) {
+            true => &master.vote.durable,
+            false => master.vote.latest(),
+        };
         let told = |addr: &Addr| HostPort { host: self.announced(addr), port: addr.port };
         let peer_config =
             |peer: &Peer| PeerConfig { at: told(&peer.base.addr), runid: peer.base.runid.clone() };
@@ -140,7 +147,7 @@ impl Sentinel {
             at: told(&master.base.addr),
             options: master.options.clone(),
             config_epoch: master.config_epoch,
-            leader_epoch: master.vote.latest().epoch,
+            leader_epoch: vote.epoch,
             replicas: self.replicas_of(id).map(|replica| told(&replica.base.addr)).collect(),
             peers: self.peers_of(id).map(peer_config).collect(),
         }
@@ -265,6 +272,12 @@ impl Sentinel {
         master.odown.is = false;
         master.base.runid.clear();
         master.data = DataState::new(Role::Master, cx.now);
+        if defect(Defect::ForgetVoteOnReset) {
+            master.vote = VoteBook::default();
+        }
+        if defect(Defect::ForgetConfigEpochOnReset) {
+            master.config_epoch = 0;
+        }
         self.clear_failover(id);
         // Not saved by itself, but the next save must not hold what was dropped.
         self.saves.touch_master(id);
@@ -308,8 +321,12 @@ impl Sentinel {
         master.data = data;
         master.data.role_reported = Role::Master;
         master.data.role_reported_since = now;
+        if defect(Defect::ForgetVoteOnSwitch) {
+            master.vote = VoteBook::default();
+        }
         self.clear_failover(id);
-        let old_master = if old_addr.same(&self.masters[id].base.addr) {
+        let same = old_addr.same(&self.masters[id].base.addr);
+        let old_master = if same || defect(Defect::ForgetOldMaster) {
             self.release_link(cx, old_link, own);
             None
         } else {
@@ -321,7 +338,9 @@ impl Sentinel {
             peer.master_down = false;
             peer.answer = None;
         }
-        self.touch(cx, id);
+        if !defect(Defect::SwitchWithoutSave) {
+            self.touch(cx, id);
+        }
         self.arm(cx.now, own);
         old_master
     }

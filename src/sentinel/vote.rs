@@ -4,6 +4,8 @@
 //! are composed from [`VoteBook::durable`] alone.
 #![forbid(unsafe_code)]
 
+use std::cmp::Ordering;
+
 use super::Sentinel;
 use super::action::{Cx, LogLevel};
 use super::event::{Event, Subject};
@@ -11,6 +13,7 @@ use super::failover::State;
 use super::hello::MAX_EPOCH;
 use super::instance::{InstId, MasterId};
 use super::names::parse_ip;
+use crate::util::defect::{Defect, defect};
 
 /// A moment in the sequence of saves: resolved when the save that holds it has ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -35,7 +38,17 @@ pub struct VoteBook {
 impl VoteBook {
     /// The epoch at or below which no vote is given any more.
     pub fn last_epoch(&self) -> u64 {
-        self.pending.last().map_or(self.durable.epoch, |(_, vote)| vote.epoch)
+        let pending = self.pending.last().filter(|_| !defect(Defect::OverlookPendingVote));
+        pending.map_or(self.durable.epoch, |(_, vote)| vote.epoch)
+    }
+
+    /// Whether a vote may still be given in `epoch`.
+    fn is_unused(&self, epoch: u64) -> bool {
+        match epoch.cmp(&self.last_epoch()) {
+            Ordering::Greater => true,
+            Ordering::Equal => defect(Defect::VoteTwicePerEpoch),
+            Ordering::Less => defect(Defect::VoteInOldEpoch),
+        }
     }
 
     /// What the next save has to hold.
@@ -71,7 +84,7 @@ impl Sentinel {
         let Some(id) = self.master_at(cx, ask.ip, ask.port) else {
             return AskOutcome::Answer { down: false, vote: Vote::default() };
         };
-        let down = self.tilt.since.is_none() && self.masters[id].base.sdown.is;
+        let down = self.says_down(id);
         self.hint_from(cx, id, ask.asker);
         if ask.runid == b"*" {
             return AskOutcome::Answer { down, vote: Vote::default() };
@@ -81,14 +94,26 @@ impl Sentinel {
             self.consider_vote(cx, id, ask);
         }
         match self.masters[id].vote.pending.last() {
-            Some((ticket, _)) => AskOutcome::Wait { down, master: id, ticket: *ticket },
-            None => AskOutcome::Answer { down, vote: self.vote_answer(id) },
+            Some((ticket, _)) if !defect(Defect::TellUnsavedVote) => {
+                AskOutcome::Wait { down, master: id, ticket: *ticket }
+            }
+            _ => AskOutcome::Answer { down, vote: self.vote_answer(id) },
         }
     }
 
     /// The vote that may be told now; a master that is gone has none.
     pub fn vote_answer(&self, id: MasterId) -> Vote {
-        self.masters.get(id).map(|master| master.vote.durable.clone()).unwrap_or_default()
+        let Some(master) = self.masters.get(id) else { return Vote::default() };
+        match defect(Defect::TellUnsavedVote) {
+            true => master.vote.latest().clone(),
+            false => master.vote.durable.clone(),
+        }
+    }
+
+    /// What we tell of a master when a peer asks; nothing bad in tilt.
+    fn says_down(&self, id: MasterId) -> bool {
+        let judging = self.tilt.since.is_none() || defect(Defect::SayDownInTilt);
+        (judging && self.masters[id].base.sdown.is) || defect(Defect::SayDownWhenUp)
     }
 
     fn master_at(&mut self, cx: &mut Cx, host: &[u8], port: i64) -> Option<MasterId> {
@@ -109,12 +134,14 @@ impl Sentinel {
     fn consider_vote(&mut self, cx: &mut Cx, id: MasterId, ask: &Ask) {
         let master = &self.masters[id];
         let acting = match &master.failover {
-            Some(failover) => failover.state != State::WaitStart,
-            None => false,
+            Some(failover) if !defect(Defect::PromoteAfterNewerVote) => {
+                failover.state != State::WaitStart
+            }
+            _ => false,
         };
         // Failovers of different masters share the global epoch, but not their votes: an epoch
         // that fell behind is as good as any, as long as this master has not seen it used.
-        let unused = ask.epoch > master.vote.last_epoch();
+        let unused = master.vote.is_unused(ask.epoch);
         let recent = ask.epoch >= self.current_epoch || ask.epoch > master.config_epoch;
         let well_formed = ask.runid.len() <= 40 && ask.runid.iter().all(u8::is_ascii_graphic);
         if acting || !unused || !recent || !well_formed {
@@ -140,14 +167,16 @@ impl Sentinel {
         }
         for id in std::mem::take(&mut self.pending_votes) {
             let book = &mut self.masters[id].vote;
-            let later = book.pending.iter().position(|(ticket, _)| ticket.0 > generation);
+            let is_later =
+                |ticket: &Ticket| ticket.0 > generation && !defect(Defect::TrustEarlierSave);
+            let later = book.pending.iter().position(|(ticket, _)| is_later(ticket));
             let rest = book.pending.split_off(later.unwrap_or(book.pending.len()));
             let settled = std::mem::replace(&mut book.pending, rest);
             if !book.pending.is_empty() {
                 self.pending_votes.insert(id);
             }
             for (_, vote) in settled {
-                if ok {
+                if ok || defect(Defect::GiveFailedVote) {
                     self.vote_given(cx, id, vote);
                 } else {
                     self.vote_lost(cx, id, &vote);

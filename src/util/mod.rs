@@ -1,6 +1,7 @@
 //! Small tools without any knowledge of Sentinel: time, random numbers, glob, words, numbers.
 #![forbid(unsafe_code)]
 
+pub mod defect;
 pub mod glob;
 pub mod ident;
 pub mod num;

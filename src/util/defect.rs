@@ -1,0 +1,179 @@
+//! Deliberate defects: what the simulator must be able to find.
+//!
+//! A checker that never fails proves nothing until it has been seen to fail. With the feature
+//! `defects`, which only tests turn on, one of these can be put into the running code; without it
+//! [`defect`] is `false` at compile time and nothing of this is in the program.
+#![forbid(unsafe_code)]
+
+macro_rules! defects {
+    ($($(#[$meta:meta])* $name:ident,)*) => {
+        /// What goes wrong, one at a time.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub enum Defect {
+            $($(#[$meta])* $name,)*
+        }
+
+        #[cfg(feature = "defects")]
+        impl Defect {
+            /// All of them, in the order of this file.
+            pub const ALL: &[Defect] = &[$(Defect::$name,)*];
+        }
+    };
+}
+
+defects! {
+    // ---- votes ----
+    /// A vote is told while its save is still under way.
+    TellUnsavedVote,
+    /// A candidate counts its own vote before it is on disk.
+    CountUnsavedVote,
+    /// The save of a vote holds the vote before it.
+    SaveOldVote,
+    /// A vote that could not be saved is given all the same.
+    GiveFailedVote,
+    /// The save that was under way when a vote was given counts as the save of that vote.
+    TrustEarlierSave,
+    /// A vote in an epoch does not keep from voting for another in the same one.
+    VoteTwicePerEpoch,
+    /// A vote in an epoch does not keep from voting in an older one.
+    VoteInOldEpoch,
+    /// A vote that is being saved does not count as given when the next one asks.
+    OverlookPendingVote,
+    /// After a restart the votes given are forgotten.
+    ForgetVoteAtLoad,
+    /// RESET forgets the votes given.
+    ForgetVoteOnReset,
+    /// A switch to another address forgets the votes given.
+    ForgetVoteOnSwitch,
+    /// A master that is added may be one that was removed, but nothing keeps from voting again.
+    NoFloorForNewMaster,
+
+    // ---- elections ----
+    /// Half of the sentinels are enough to be elected.
+    MajorityOffByOne,
+    /// A quorum larger than the majority is not needed to be elected.
+    IgnoreQuorumOfVotes,
+    /// Votes that peers gave in older epochs are counted too.
+    CountOldVotes,
+    /// Votes are asked for in the newest epoch seen, not in that of the failover.
+    AskInNewestEpoch,
+    /// Votes are asked for after the election.
+    AskAfterElection,
+    /// A leader votes for others and goes on.
+    PromoteAfterNewerVote,
+    /// One sentinel's own judgement is enough to start a failover.
+    StartWithoutOdown,
+    /// A new attempt takes the epoch of the one before.
+    ReuseEpoch,
+    /// An attempt that is not decided is never given up.
+    ElectWithoutEnd,
+    /// Candidates do not let each other go first. Nothing breaks, elections only split more often:
+    /// this one measures what the order of candidates is good for.
+    NoStagger,
+
+    // ---- epochs and configurations ----
+    /// The epoch that was met last counts, not the newest one.
+    EpochGoesBack,
+    /// After a restart the current epoch begins anew.
+    ForgetEpochAtLoad,
+    /// A hello with an older configuration is believed.
+    BelieveOldHello,
+    /// The address of a newer configuration is taken, its epoch is not.
+    TakeConfigWithoutEpoch,
+    /// A promotion leaves the config epoch as it was.
+    PromoteWithoutEpoch,
+    /// A failover goes on after a configuration of a later epoch came.
+    IgnoreOvertaking,
+    /// RESET forgets the config epoch.
+    ForgetConfigEpochOnReset,
+
+    // ---- down ----
+    /// An instance is judged down after half of the time.
+    JudgeTooEarly,
+    /// One sentinel less than the quorum is enough for odown.
+    OdownWithOneLess,
+    /// What peers said of the master counts for ever.
+    BelieveOldAnswers,
+    /// Peers are told that the master is down, whatever we think of it.
+    SayDownWhenUp,
+    /// Deadlines are judged before what has arrived is read. (The order of a turn is the host's.)
+    DeadlinesBeforeSockets,
+    /// The timer of an instance that is down is not set again.
+    LoseDeadline,
+
+    // ---- tilt ----
+    /// A process that stood still trusts what it knew before.
+    OverlookTilt,
+    /// Instances are judged in tilt.
+    JudgeInTilt,
+    /// Failovers go on in tilt.
+    ActInTilt,
+    /// Peers are told in tilt that the master is down.
+    SayDownInTilt,
+
+    // ---- promotion ----
+    /// A replica with priority 0 is promoted.
+    PromoteUnwanted,
+    /// A replica that is down or not connected is chosen.
+    PromoteUnreachable,
+    /// A replica that lost its master long ago is promoted.
+    PromoteStale,
+    /// The replica with the least data is chosen.
+    PromoteLeastData,
+    /// The switch is announced when the promotion was asked for, not when it has happened.
+    PromoteUnchecked,
+
+    // ---- after the switch ----
+    /// The old master is not kept as a replica.
+    ForgetOldMaster,
+    /// A replica that says master is left so.
+    LeaveStrayMaster,
+    /// A replica that follows another master is left so.
+    LeaveStrayReplica,
+    /// A switch of our own is not written to the file.
+    SwitchWithoutSave,
+    /// All replicas are told to follow at once, whatever parallel-syncs says.
+    IgnoreParallelSyncs,
+}
+
+#[cfg(feature = "defects")]
+mod chosen {
+    use std::cell::Cell;
+
+    use super::Defect;
+
+    thread_local! {
+        static CHOSEN: Cell<Option<Defect>> = const { Cell::new(None) };
+    }
+
+    /// Puts a defect into all that this thread runs from now on, or takes it out.
+    pub fn set(which: Option<Defect>) {
+        CHOSEN.set(which);
+    }
+
+    /// Whether this thread runs with that defect.
+    pub fn defect(which: Defect) -> bool {
+        CHOSEN.get() == Some(which)
+    }
+}
+
+#[cfg(feature = "defects")]
+pub use chosen::{defect, set};
+
+/// Whether the code is to be wrong in this way: never.
+#[cfg(not(feature = "defects"))]
+#[inline(always)]
+pub const fn defect(_which: Defect) -> bool {
+    false
+}
+
+#[cfg(all(test, not(feature = "defects")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_the_feature_no_defect_is_there_and_the_compiler_knows() {
+        const { assert!(!defect(Defect::TellUnsavedVote)) }
+        const { assert!(!defect(Defect::IgnoreParallelSyncs)) }
+    }
+}
