@@ -14,7 +14,8 @@
 //! - [`node`]: the sans-I/O machine as a whole; inputs in, actions out.
 //! - [`shell`]: the event loop and everything that touches the system.
 
-#[cfg(all(feature = "defects", not(debug_assertions)))]
+// Releases abort on panic; the simulator, which is to see what breaks, must not.
+#[cfg(all(feature = "defects", panic = "abort"))]
 compile_error!("the feature `defects` breaks the program on purpose: no release may have it");
 
 pub mod config;
