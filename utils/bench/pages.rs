@@ -3,10 +3,9 @@
 
 use crate::report::{Table, wrap};
 
-const INTRO: &str = "Written by `make bench`: both programs on the same machine in the same run, in \
-                     turn. A ratio says how many times better ours is. The numbers are for \
-                     comparing the two columns; on another machine, or a busy one, both are \
-                     others.";
+const INTRO: &str = "Written by `make bench`: both programs on the same machine in the same run, \
+                     in turn. A ratio says how many times better ours is. The numbers are for \
+                     comparing the two columns; on another machine, or a busy one, both are others.";
 
 /// A part of the file that is replaced as a whole.
 pub struct Section {
