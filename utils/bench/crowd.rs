@@ -102,6 +102,31 @@ impl<'a> Crowd<'a> {
         Some(info.text().lines().filter(known).count())
     }
 
+    /// Waits until every sentinel knows everything.
+    pub fn wait_discovered(&self, limit: Duration) -> Result<(), String> {
+        let known = |sentinel| self.discovered(sentinel) == Some(self.masters);
+        let until = Instant::now() + limit;
+        while !(0..self.sentinels.len()).all(known) {
+            if Instant::now() > until {
+                return Err(format!("not all discovered within {} s", limit.as_secs()));
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    /// How often the sentinels went into tilt.
+    pub fn tilts(&self) -> usize {
+        let tilts = |port| {
+            let info = Client::connect(port, Some(REPLY_LIMIT)).ok()?.ask(&["INFO", "sentinel"]);
+            let info = info.ok()?;
+            let number = |name| info.text().lines().find_map(|line| line.strip_prefix(name));
+            let number = number("sentinel_total_tilt:").or_else(|| number("sentinel_tilt:"))?;
+            number.trim().parse::<usize>().ok()
+        };
+        self.sentinels.iter().filter_map(|sentinel| tilts(sentinel.port)).sum()
+    }
+
     /// An error, with the end of its output, if a sentinel ended.
     pub fn check_alive(&mut self) -> Result<(), String> {
         for member in &mut self.sentinels {

@@ -21,9 +21,12 @@ mod group;
 #[path = "../demo/guard.rs"]
 mod guard;
 mod idle;
+mod latency;
+mod load;
 mod machine;
 mod pages;
 mod report;
+mod requests;
 mod scale;
 
 use std::fs::OpenOptions;
@@ -38,8 +41,12 @@ use report::Report;
 type Measure = fn(&Bench) -> Result<Report, String>;
 
 /// All measurements: a new one is a module and a line here.
-const MEASUREMENTS: [(&str, Measure); 3] =
-    [("failover", failover::measure), ("farm", scale::measure), ("idle", idle::measure)];
+const MEASUREMENTS: [(&str, Measure); 4] = [
+    ("failover", failover::measure),
+    ("farm", scale::measure),
+    ("requests", requests::measure),
+    ("idle", idle::measure),
+];
 
 const DEFAULT_OUT: &str = "docs/bench.md";
 

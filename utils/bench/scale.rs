@@ -3,18 +3,22 @@
 //! masters are failed over that hang at the same moment?
 #![forbid(unsafe_code)]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, Side, progress};
 use crate::crowd::{Crowd, DOWN_AFTER_MS, FAILOVER_TIMEOUT_MS, REPLICAS, SENTINELS, Switches};
 use crate::farm::{Farms, Peaks, Watch};
 use crate::report::{Pair, Report, Table, Unit};
+use crate::requests::Beside;
 
 /// Beyond this many masters theirs is left out: it would take an hour.
 const THEIRS_MOST: usize = 1000;
 /// A farm that needs more of a core than this may be what is slow.
 const BUSY_PERCENT: f64 = 80.0;
 const SETTLE: Duration = Duration::from_secs(10);
+/// After a burst of requests.
+const PAUSE: Duration = Duration::from_secs(3);
 const STEADY: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(50);
 
@@ -51,6 +55,8 @@ struct Results {
     /// Of the farm and the machine, by phase.
     peaks: [(Pair, Pair); 3],
     busy: bool,
+    beside: Beside,
+    tilts: [usize; 2],
 }
 
 const PHASES: [&str; 3] = ["discovering", "steady", "failing over"];
@@ -80,6 +86,7 @@ pub fn measure(bench: &Bench) -> Result<Report, String> {
                 are its times too.";
     let names = ["masters", "while", "farm: ours", "theirs", "machine: ours", "theirs"];
     let mut farm = Table::new("The farm's own CPU", text, &names);
+    let mut requests = Beside::table();
     for masters in sizes(bench) {
         let mut results = Results::default();
         for run in 0..bench.runs.unwrap_or(1) {
@@ -92,8 +99,9 @@ pub fn measure(bench: &Bench) -> Result<Report, String> {
             }
         }
         add_rows(&mut table, &mut farm, masters, &results);
+        results.beside.add_rows(&mut requests, &masters.to_string());
     }
-    Ok(Report { tables: vec![table, farm], charts: vec![] })
+    Ok(Report { tables: vec![table, requests, farm], charts: vec![] })
 }
 
 fn name(bench: &Bench, side: Side) -> &str {
@@ -147,7 +155,12 @@ fn one(
     }
     crowd.memory().into_iter().for_each(|mib| results.memory.of(side).add(mib));
     results.add_peaks(side, 1, watch.take());
+    progress(&format!("{title}: requests"));
+    results.beside.measure_watched(&crowd, side)?;
+    wait(PAUSE, &format!("{title}: settling again"));
+    watch.take();
     fail_over(&mut crowd, side, &farms, limits.fail_over, title, results)?;
+    results.tilts[side as usize] += crowd.tilts();
     crowd.memory().into_iter().for_each(|mib| results.memory_after.of(side).add(mib));
     results.add_peaks(side, 2, watch.take());
     let refusals = farms.state()?.refusals;
@@ -199,7 +212,7 @@ fn discover(
     }
 }
 
-/// All masters hang.
+/// All masters hang, while a client asks for their addresses.
 fn fail_over(
     crowd: &mut Crowd,
     side: Side,
@@ -208,41 +221,81 @@ fn fail_over(
     title: &str,
     results: &mut Results,
 ) -> Result<(), String> {
-    let masters = crowd.masters;
+    let (masters, sentinel) = (crowd.masters, (crowd.sentinels[0].port, crowd.pids()[0]));
     let switches = Switches::listen(crowd)?;
-    switches.begin();
-    let begun = Instant::now();
-    farms.hang()?;
-    let mut promoted = None;
-    let mut last = 0;
-    let mut told = Instant::now();
-    while begun.elapsed() < limit && (promoted.is_none() || switches.fewest() < masters) {
-        std::thread::sleep(POLL);
-        let state = farms.state()?;
-        last = state.with_master;
-        if last == masters && promoted.is_none() {
-            let since = state.since_promotion.unwrap_or_default();
-            promoted = Some(begun.elapsed().saturating_sub(since).as_secs_f64());
+    let done = AtomicBool::new(false);
+    let (promoted, asked) = std::thread::scope(|scope| {
+        let stop = || done.load(Ordering::Relaxed);
+        let asked = scope.spawn(move || Beside::pace(sentinel, masters, stop));
+        let promoted = hang(crowd, farms, &switches, limit, title);
+        done.store(true, Ordering::Relaxed);
+        (promoted, asked.join().unwrap_or(Err("the load generator failed".to_string())))
+    });
+    match promoted? {
+        Promoted::All(seconds) => results.promoted.of(side).add(Some(seconds)),
+        Promoted::Part(count) => {
+            results.promoted.of(side).add_reached(reached(count, masters, limit));
         }
-        if told.elapsed() > Duration::from_secs(1) {
-            told = Instant::now();
-            crowd.check_alive()?;
-            progress(&format!(
-                "{title}: {:.0} s, {last} of {masters} promoted, {} told by all",
-                begun.elapsed().as_secs_f64(),
-                switches.fewest()
-            ));
-        }
-    }
-    match promoted {
-        Some(seconds) => results.promoted.of(side).add(Some(seconds)),
-        None => results.promoted.of(side).add_reached(reached(last, masters, limit)),
     }
     match switches.fewest() {
         all if all == masters => results.told.of(side).add(Some(switches.latest())),
         some => results.told.of(side).add_reached(reached(some, masters, limit)),
     }
+    match asked {
+        Ok(outcome) => results.beside.add_failing_over(side, &outcome),
+        Err(why) => eprintln!("\nbench: {title}: requests while failing over: {why}"),
+    }
     Ok(())
+}
+
+enum Promoted {
+    /// A replica of each, after so many seconds.
+    All(f64),
+    /// Of so many masters.
+    Part(usize),
+}
+
+/// Lets all masters hang and waits for all to be failed over and told, or for the limit.
+fn hang(
+    crowd: &mut Crowd,
+    farms: &Farms,
+    switches: &Switches,
+    limit: Duration,
+    title: &str,
+) -> Result<Promoted, String> {
+    let masters = crowd.masters;
+    switches.begin();
+    let begun = Instant::now();
+    farms.hang()?;
+    let mut promoted = Promoted::Part(0);
+    let mut told = Instant::now();
+    loop {
+        std::thread::sleep(POLL);
+        if let Promoted::Part(_) = promoted {
+            let state = farms.state()?;
+            let since = state.since_promotion.unwrap_or_default();
+            promoted = match state.with_master {
+                all if all == masters => {
+                    Promoted::All(begun.elapsed().saturating_sub(since).as_secs_f64())
+                }
+                some => Promoted::Part(some),
+            };
+        }
+        let all = matches!(promoted, Promoted::All(_)) && switches.fewest() == masters;
+        if all || begun.elapsed() > limit {
+            return Ok(promoted);
+        }
+        if told.elapsed() > Duration::from_secs(1) {
+            told = Instant::now();
+            crowd.check_alive()?;
+            let count = if let Promoted::Part(count) = promoted { count } else { masters };
+            progress(&format!(
+                "{title}: {:.0} s, {count} of {masters} promoted, {} told by all",
+                begun.elapsed().as_secs_f64(),
+                switches.fewest()
+            ));
+        }
+    }
 }
 
 fn reached(count: usize, masters: usize, limit: Duration) -> String {
@@ -280,6 +333,14 @@ fn add_rows(table: &mut Table, farm: &mut Table, masters: usize, results: &Resul
         let shown = [of_farm, of_all].map(|pair| pair.show_worst(Unit::Percent));
         let names = [masters.clone(), phase.to_string()];
         farm.rows.push(names.into_iter().chain(shown.into_iter().flatten()).collect());
+    }
+    for (side, tilts) in ["ours", "theirs"].iter().zip(results.tilts) {
+        if tilts > 0 {
+            table.text.push_str(&format!(
+                " With {masters} masters, {side} went into tilt {tilts} times: the machine was \
+                 too busy to run it."
+            ));
+        }
     }
     if results.busy {
         farm.text.push_str(&format!(
