@@ -60,6 +60,7 @@ struct Connection {
 struct Generator<'a> {
     load: &'a Load<'a>,
     poll: Poll,
+    events: Events,
     connections: Vec<Connection>,
     buffer: Vec<u8>,
     next: usize,
@@ -82,6 +83,7 @@ impl Load<'_> {
                 }
             }
         }
+        generator.give_up();
         generator.outcome(begun, cpu)
     }
 
@@ -131,8 +133,16 @@ impl<'a> Generator<'a> {
             let (counter, sent, unsent) = (Counter::default(), VecDeque::new(), Vec::new());
             connections.push(Connection { stream, counter, sent, unsent });
         }
-        let (buffer, latencies) = (vec![0; READ_BYTES], Latencies::default());
-        Ok(Generator { load, poll, connections, buffer, next: 0, done: 0, latencies })
+        Ok(Generator {
+            load,
+            poll,
+            events: Events::with_capacity(load.connections.max(16)),
+            connections,
+            buffer: vec![0; READ_BYTES],
+            next: 0,
+            done: 0,
+            latencies: Latencies::default(),
+        })
     }
 
     fn send(&mut self, at: usize, count: usize) -> Result<(), String> {
@@ -148,12 +158,12 @@ impl<'a> Generator<'a> {
 
     /// Waits for what comes and takes it; gives the connections that got replies.
     fn turn(&mut self, limit: Option<Duration>) -> Result<Vec<usize>, String> {
-        let mut events = Events::with_capacity(self.load.connections.max(16));
-        match self.poll.poll(&mut events, limit) {
+        match self.poll.poll(&mut self.events, limit) {
             Err(e) if e.kind() == ErrorKind::Interrupted => return Ok(Vec::new()),
             result => result.map_err(|e| format!("cannot wait for events: {e}"))?,
         }
         let mut replied = Vec::new();
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
             let at = event.token().0;
             if event.is_writable() {
@@ -163,6 +173,7 @@ impl<'a> Generator<'a> {
                 replied.push(at);
             }
         }
+        self.events = events;
         Ok(replied)
     }
 

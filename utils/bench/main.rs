@@ -28,6 +28,7 @@ mod pages;
 mod report;
 mod requests;
 mod scale;
+mod subscribers;
 
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -41,10 +42,11 @@ use report::Report;
 type Measure = fn(&Bench) -> Result<Report, String>;
 
 /// All measurements: a new one is a module and a line here.
-const MEASUREMENTS: [(&str, Measure); 4] = [
+const MEASUREMENTS: [(&str, Measure); 5] = [
     ("failover", failover::measure),
     ("farm", scale::measure),
     ("requests", requests::measure),
+    ("subscribers", subscribers::measure),
     ("idle", idle::measure),
 ];
 

@@ -2,7 +2,7 @@
 //! (called by the measurement of many masters) of one that watches many and fails them over.
 #![forbid(unsafe_code)]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, Side, progress};
 use crate::crowd::Crowd;
@@ -73,12 +73,18 @@ pub struct Rates {
 }
 
 impl Rates {
-    fn add(&mut self, side: Side, outcome: &Outcome) {
-        self.per_second.of(side).add(Some(outcome.per_second()));
-        self.per_cpu_second.of(side).add(Some(outcome.per_cpu_second()));
-        self.median.of(side).add(outcome.latencies.within(0.5));
-        self.p99.of(side).add(outcome.latencies.within(0.99));
-        self.slowest.of(side).add(outcome.latencies.within(1.0));
+    /// An error is told and counts as a run without a result.
+    fn add(&mut self, side: Side, outcome: &Result<Outcome, String>) {
+        if let Err(why) = outcome {
+            eprintln!("\nbench: requests to {side:?}: {why}");
+        }
+        let outcome = outcome.as_ref().ok();
+        let latency = |share| outcome.and_then(|o| o.latencies.within(share));
+        self.per_second.of(side).add(outcome.map(Outcome::per_second));
+        self.per_cpu_second.of(side).add(outcome.map(Outcome::per_cpu_second));
+        self.median.of(side).add(latency(0.5));
+        self.p99.of(side).add(latency(0.99));
+        self.slowest.of(side).add(latency(1.0));
     }
 
     fn add_rates(&self, table: &mut Table, names: &[&str]) {
@@ -110,7 +116,7 @@ pub fn measure(bench: &Bench) -> Result<Report, String> {
     let farms = [Farms::start(bench, 1)?, Farms::start(bench, 1)?];
     let mut crowds = Vec::new();
     for side in Side::BOTH {
-        let mut crowd = Crowd::start(bench, side, &farms[side as usize], 1, 1)?;
+        let mut crowd = Crowd::start(bench, side, &farms[side as usize], 1, 1, "")?;
         crowd.first_answers(DISCOVER_LIMIT)?;
         crowds.push(crowd);
     }
@@ -129,8 +135,8 @@ pub fn measure(bench: &Bench) -> Result<Report, String> {
                 ));
                 for side in Side::BOTH {
                     let load = load_of(&crowds[side as usize], CONNECTIONS, &requests);
-                    load.closed(pipeline, WARM_UP)?;
-                    rates.add(side, &load.closed(pipeline, ROUND)?);
+                    let warm = load.closed(pipeline, WARM_UP);
+                    rates.add(side, &warm.and_then(|_| load.closed(pipeline, ROUND)));
                 }
             }
             let names = [kind.name(), &pipeline.to_string()];
@@ -174,19 +180,18 @@ impl Beside {
     }
 
     /// While all is well.
-    pub fn measure_watched(&mut self, crowd: &Crowd, side: Side) -> Result<(), String> {
+    pub fn measure_watched(&mut self, crowd: &Crowd, side: Side) {
         let addresses = Kind::Address.requests(crowd.masters);
-        let stop = std::time::Instant::now() + PACED_TIME;
+        let stop = Instant::now() + PACED_TIME;
         let paced = load_of(crowd, PACED_CONNECTIONS, &addresses);
-        let outcome = paced.paced(PACED_PER_SECOND, || std::time::Instant::now() >= stop)?;
+        let outcome = paced.paced(PACED_PER_SECOND, || Instant::now() >= stop);
         self.watched.add(side, &outcome);
         for (kind, rates) in Kind::ALL.into_iter().zip(&mut self.closed) {
             let requests = kind.requests(crowd.masters);
             let large = kind == Kind::Masters;
             let connections = if large { LARGE_CONNECTIONS } else { CONNECTIONS };
-            rates.add(side, &load_of(crowd, connections, &requests).closed(1, ROUND)?);
+            rates.add(side, &load_of(crowd, connections, &requests).closed(1, ROUND));
         }
-        Ok(())
     }
 
     /// From now until `stop`: the latencies while all masters are failed over.
@@ -202,7 +207,7 @@ impl Beside {
     }
 
     /// The outcome of [`Beside::pace`].
-    pub fn add_failing_over(&mut self, side: Side, outcome: &Outcome) {
+    pub fn add_failing_over(&mut self, side: Side, outcome: &Result<Outcome, String>) {
         self.failing_over.add(side, outcome);
     }
 

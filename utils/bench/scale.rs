@@ -94,7 +94,10 @@ pub fn measure(bench: &Bench) -> Result<Report, String> {
                 if side == Side::Ours || masters <= THEIRS_MOST {
                     let title =
                         format!("{masters} masters, {}, run {}", name(bench, side), run + 1);
-                    one(bench, side, masters, limits, &title, &mut results)?;
+                    if let Err(why) = one(bench, side, masters, limits, &title, &mut results) {
+                        eprintln!("\nbench: {title}: {why}");
+                        table.text.push_str(&format!(" Failed: {title}: {why}."));
+                    }
                 }
             }
         }
@@ -128,7 +131,7 @@ fn one(
     let farms = Farms::start(bench, masters)?;
     let mut watch = Watch::start(farms.pids());
     progress(&format!("{title}: starting"));
-    let mut crowd = Crowd::start(bench, side, &farms, masters, SENTINELS)?;
+    let mut crowd = Crowd::start(bench, side, &farms, masters, SENTINELS, "")?;
     for answer in crowd.first_answers(limits.answer)? {
         results.answer.of(side).add(answer);
     }
@@ -156,7 +159,7 @@ fn one(
     crowd.memory().into_iter().for_each(|mib| results.memory.of(side).add(mib));
     results.add_peaks(side, 1, watch.take());
     progress(&format!("{title}: requests"));
-    results.beside.measure_watched(&crowd, side)?;
+    results.beside.measure_watched(&crowd, side);
     wait(PAUSE, &format!("{title}: settling again"));
     watch.take();
     fail_over(&mut crowd, side, &farms, limits.fail_over, title, results)?;
@@ -222,7 +225,7 @@ fn fail_over(
     results: &mut Results,
 ) -> Result<(), String> {
     let (masters, sentinel) = (crowd.masters, (crowd.sentinels[0].port, crowd.pids()[0]));
-    let switches = Switches::listen(crowd)?;
+    let switches = Switches::listen(crowd);
     let done = AtomicBool::new(false);
     let (promoted, asked) = std::thread::scope(|scope| {
         let stop = || done.load(Ordering::Relaxed);
@@ -241,10 +244,7 @@ fn fail_over(
         all if all == masters => results.told.of(side).add(Some(switches.latest())),
         some => results.told.of(side).add_reached(reached(some, masters, limit)),
     }
-    match asked {
-        Ok(outcome) => results.beside.add_failing_over(side, &outcome),
-        Err(why) => eprintln!("\nbench: {title}: requests while failing over: {why}"),
-    }
+    results.beside.add_failing_over(side, &asked);
     Ok(())
 }
 
