@@ -33,10 +33,11 @@ demo: ## Kill a primary and watch three sentinels fail over (about half a minute
 	@$(CARGO) build --release --locked --bin sentineld --example demo
 	@$(TARGET)/release/examples/demo
 
-bench: ## Measure beside redis-sentinel, writes docs/bench.md (FULL=1: 45 minutes)
+bench: ## Measure beside redis-sentinel, writes docs/bench.md (FULL=1: an hour; ONLY=farm MASTERS=1000)
 	@utils/get-redis cargo cc redis-server redis-sentinel
-	@$(CARGO) build --release --locked --bin sentineld --example bench
-	@$(TARGET)/release/examples/bench $(if $(FULL),--full) $(if $(ONLY),--only $(ONLY))
+	@$(CARGO) build --release --locked --bin sentineld --example bench --example farm
+	@$(TARGET)/release/examples/bench $(if $(FULL),--full) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(MASTERS),--masters $(MASTERS)) $(if $(RUNS),--runs $(RUNS)) $(if $(OUT),--out $(OUT))
 
 test: ## Run all tests; those against real servers need redis-server and redis-sentinel
 	@utils/get-redis cargo cc redis-server redis-sentinel redis-cli

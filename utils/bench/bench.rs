@@ -43,10 +43,14 @@ pub struct Bench {
     pub theirs: Program,
     pub server: PathBuf,
     pub server_version: String,
+    /// The pretend data nodes.
+    pub farm: PathBuf,
     /// All settings and many runs instead of the short form.
     pub full: bool,
     /// How many runs each, if given.
     pub runs: Option<usize>,
+    /// How many masters the farm has, if given.
+    pub masters: Option<usize>,
     guard: RefCell<Guard>,
     next_port: AtomicU64,
     next_name: AtomicU64,
@@ -56,13 +60,13 @@ impl Bench {
     /// Finds the programs; environment: `SENTINEL_PROGRAM` is ours (default: the `sentineld` built
     /// beside this program), `OTHER_SENTINEL` theirs (default: `redis-sentinel`), `REDIS_SERVER`
     /// the data node (default: `redis-server`).
-    pub fn new(full: bool, runs: Option<usize>) -> Result<Bench, String> {
+    pub fn new(full: bool, runs: Option<usize>, masters: Option<usize>) -> Result<Bench, String> {
         let from = |name: &str, other: &str| {
             std::env::var_os(name).map_or_else(|| PathBuf::from(other), PathBuf::from)
         };
         let ours = match std::env::var_os("SENTINEL_PROGRAM") {
             Some(path) => PathBuf::from(path),
-            None => built_beside()?,
+            None => built("../sentineld")?,
         };
         let server = on_path(&from("REDIS_SERVER", "redis-server"))?;
         Ok(Bench {
@@ -70,8 +74,10 @@ impl Bench {
             theirs: program(&from("OTHER_SENTINEL", "redis-sentinel"))?,
             server_version: version(&server)?,
             server,
+            farm: built("farm")?,
             full,
             runs,
+            masters,
             guard: RefCell::new(Guard::start()?),
             next_port: AtomicU64::new(random_below(PORTS.end - PORTS.start)),
             next_name: AtomicU64::new(0),
@@ -140,11 +146,11 @@ pub fn end_progress() {
     }
 }
 
-fn built_beside() -> Result<PathBuf, String> {
+/// A program that was built together with this one, beside it.
+fn built(name: &str) -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|e| e.to_string())?;
-    let built = own.parent().and_then(Path::parent).map(|dir| dir.join("sentineld"));
-    let built = built.filter(|path| path.is_file());
-    built.ok_or("sentineld is not built yet: run make first".to_string())
+    let built = own.parent().and_then(|dir| dir.join(name).canonicalize().ok());
+    built.ok_or(format!("{name} is not built yet beside {}: run make bench", own.display()))
 }
 
 fn program(path: &Path) -> Result<Program, String> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::bench::{Bench, Side, progress, random_time};
 use crate::client::{Client, Reply};
 use crate::group::{FAILOVER_TIMEOUT_MS, Group, MASTER, Shape, Signals};
-use crate::report::{Pair, Table, Unit};
+use crate::report::{Pair, Report, Table, Unit};
 
 const QUICK_RUNS: usize = 5;
 const FULL_RUNS: usize = 20;
@@ -40,7 +40,7 @@ struct Times {
 }
 
 /// Measures all settings.
-pub fn measure(bench: &Bench) -> Result<Vec<Table>, String> {
+pub fn measure(bench: &Bench) -> Result<Report, String> {
     let runs = bench.runs.unwrap_or(if bench.full { FULL_RUNS } else { QUICK_RUNS });
     let text = format!(
         "One primary, two replicas, loopback, quorum a majority, failover-timeout \
@@ -63,7 +63,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Table>, String> {
             table.add_pair(&[&names[..], &["all told"]].concat(), &told, Unit::Milliseconds);
         }
     }
-    Ok(vec![table])
+    Ok(Report { tables: vec![table], charts: vec![] })
 }
 
 fn shapes(full: bool) -> Vec<Shape> {

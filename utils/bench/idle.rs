@@ -7,7 +7,7 @@ use crate::bench::{Bench, Side, progress};
 use crate::client::Client;
 use crate::group::{Group, Shape};
 use crate::machine::resident_mib;
-use crate::report::{Pair, Table, Unit};
+use crate::report::{Pair, Report, Table, Unit};
 
 const QUICK_RUNS: usize = 10;
 const FULL_RUNS: usize = 20;
@@ -17,7 +17,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 const SHAPE: Shape = Shape { sentinels: 0, down_after_ms: 30_000 };
 
 /// Measures all three.
-pub fn measure(bench: &Bench) -> Result<Vec<Table>, String> {
+pub fn measure(bench: &Bench) -> Result<Report, String> {
     let runs = bench.runs.unwrap_or(if bench.full { FULL_RUNS } else { QUICK_RUNS });
     let (mut start, mut memory, mut size) = (Pair::default(), Pair::default(), Pair::default());
     // The data nodes stay, only the sentinel is new each time; each side has its own nodes, or the
@@ -52,7 +52,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Table>, String> {
     table.add_pair(&["start"], &start, Unit::Milliseconds);
     table.add_pair(&["memory"], &memory, Unit::Mebibytes);
     table.add_pair(&["program"], &size, Unit::Mebibytes);
-    Ok(vec![table])
+    Ok(Report { tables: vec![table], charts: vec![] })
 }
 
 struct Started {

@@ -78,3 +78,36 @@ pub fn resident_mib(pid: u32) -> Option<f64> {
     let kib: f64 = value.strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib / 1024.0)
 }
+
+/// The CPU time that a process has used, in seconds.
+pub fn cpu_seconds(pid: u32) -> Option<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything.
+    let (_, fields) = text.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some((user + system) / ticks_per_second())
+}
+
+/// The CPU time in which the machine did something, all cores together, in seconds.
+pub fn busy_seconds() -> f64 {
+    let line = first_line("/proc/stat");
+    let ticks: Vec<f64> = line.split_whitespace().skip(1).flat_map(str::parse).collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal
+    let busy: f64 = ticks.iter().take(8).sum::<f64>() - ticks.iter().skip(3).take(2).sum::<f64>();
+    busy / ticks_per_second()
+}
+
+fn ticks_per_second() -> f64 {
+    let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK);
+    ticks.ok().flatten().map_or(100.0, |ticks| ticks as f64)
+}
+
+/// Raises the limit of open files to what is allowed, for this process and those it starts.
+pub fn raise_descriptors() -> Result<u64, String> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let failed = |e| format!("cannot raise the limit of open files: {e}");
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(failed)?;
+    Ok(hard)
+}

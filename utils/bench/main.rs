@@ -1,37 +1,54 @@
 //! Measures sentineld side by side with `redis-sentinel` on this machine, the runs of the two in
-//! turn, and writes tables to the terminal and to a Markdown file. Run it with `make bench`, which
-//! takes a few minutes, or `make bench FULL=1`, which takes about three quarters of an hour.
+//! turn, and writes tables to the terminal and, with charts, to a Markdown file. Run it with
+//! `make bench`, which takes a quarter of an hour, or `make bench FULL=1`, which takes an hour.
 //!
-//! Options: `--full`, `--runs N` (instead of the usual number), `--only NAME` (one measurement;
-//! then no file is written unless `--out` is given), `--out FILE` (default `docs/bench.md`).
-//! It shows numbers and passes no judgement: the exit code tells only whether it could measure.
-//! Nothing is left behind, however it ends.
+//! Options: `--full`, `--runs N` (instead of the usual number), `--masters N` (of the farm),
+//! `--only NAME` (one measurement; the others stay in the file as they are), `--out FILE` (default
+//! `docs/bench.md`; `-` writes none). Charts go beside the file.
+//! It shows numbers and passes no judgement: the exit code tells only whether it could measure. A
+//! measurement that fails is told, and the next one begins. Nothing is left behind, however it
+//! ends.
 #![forbid(unsafe_code)]
 
 mod bench;
 #[allow(dead_code, reason = "the demo reads numbers, which nothing here does yet")]
 #[path = "../demo/client.rs"]
 mod client;
+mod crowd;
 mod failover;
+mod farm;
 mod group;
 #[path = "../demo/guard.rs"]
 mod guard;
 mod idle;
+mod latency;
+mod load;
 mod machine;
+mod pages;
 mod report;
+mod requests;
+mod scale;
+mod subscribers;
 
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use bench::Bench;
-use report::Table;
+use pages::Section;
+use report::Report;
 
-type Measure = fn(&Bench) -> Result<Vec<Table>, String>;
+type Measure = fn(&Bench) -> Result<Report, String>;
 
 /// All measurements: a new one is a module and a line here.
-const MEASUREMENTS: [(&str, Measure); 2] =
-    [("idle", idle::measure), ("failover", failover::measure)];
+const MEASUREMENTS: [(&str, Measure); 5] = [
+    ("failover", failover::measure),
+    ("farm", scale::measure),
+    ("requests", requests::measure),
+    ("subscribers", subscribers::measure),
+    ("idle", idle::measure),
+];
 
 const DEFAULT_OUT: &str = "docs/bench.md";
 
@@ -40,6 +57,7 @@ const DEFAULT_OUT: &str = "docs/bench.md";
 struct Options {
     full: bool,
     runs: Option<usize>,
+    masters: Option<usize>,
     only: Option<String>,
     out: Option<String>,
 }
@@ -61,9 +79,10 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
         let mut value = || args.next().ok_or(format!("{arg} needs a value"));
         match arg.as_str() {
             "--full" => options.full = true,
-            "--runs" => {
-                let runs = value()?.parse().ok().filter(|n| *n > 0);
-                options.runs = Some(runs.ok_or("--runs needs a number above 0")?);
+            "--runs" | "--masters" => {
+                let number = value()?.parse().ok().filter(|n| *n > 0);
+                let number = Some(number.ok_or(format!("{arg} needs a number above 0"))?);
+                *(if arg == "--runs" { &mut options.runs } else { &mut options.masters }) = number;
             }
             "--only" => options.only = Some(value()?),
             "--out" => options.out = Some(value()?),
@@ -80,39 +99,66 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
 }
 
 fn run(options: &Options) -> Result<(), String> {
-    let default = options.only.is_none().then_some(DEFAULT_OUT);
-    let out = options.out.as_deref().or(default);
+    let out = options.out.as_deref().unwrap_or(DEFAULT_OUT);
+    let out = Some(out).filter(|out| *out != "-");
     // Now, not after an hour of measuring, is the time to find out that it cannot be written.
     if let Some(out) = out {
         make_writable(out).map_err(|e| format!("cannot write {out}: {e}"))?;
     }
-    let bench = Bench::new(options.full, options.runs)?;
+    machine::raise_descriptors()?;
+    let bench = Bench::new(options.full, options.runs, options.masters)?;
     let mut facts = vec![
         ("ours".to_string(), bench.ours.version.clone()),
         ("theirs".to_string(), format!("{}: {}", bench.theirs.name, bench.theirs.version)),
         ("data node".to_string(), bench.server_version.clone()),
     ];
     facts.extend(machine::describe());
-    facts.extend(machine::describe_load("before", &bench.dir())?);
     print_facts(&facts);
-    let mut tables = Vec::new();
+    let mut failed = Vec::new();
     for (name, measure) in MEASUREMENTS {
         if options.only.as_deref().is_none_or(|only| only == name) {
-            let measured = measure(&bench)?;
-            bench::end_progress();
-            measured.iter().for_each(|table| println!("\n{}", table.plain().trim_end()));
-            tables.extend(measured);
+            // What is done is written, whatever comes next.
+            if let Err(why) = run_one(&bench, name, measure, &facts, out) {
+                bench::end_progress();
+                eprintln!("bench: {name}: {why}");
+                failed.push(name);
+            }
         }
     }
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
+}
+
+/// Measures one thing, shows it and puts it into the file.
+fn run_one(
+    bench: &Bench,
+    name: &'static str,
+    measure: Measure,
+    facts: &[(String, String)],
+    out: Option<&str>,
+) -> Result<(), String> {
+    let begun = Instant::now();
+    let mut facts = facts.to_vec();
+    facts.extend(machine::describe_load("before", &bench.dir())?);
+    let report = measure(bench)?;
+    facts.extend(machine::describe_load("after", &bench.dir())?);
+    facts.push(("took".to_string(), format!("{} s", begun.elapsed().as_secs())));
+    bench::end_progress();
+    println!("\n== {name} ==");
+    report.tables.iter().for_each(|table| println!("\n{}", table.plain().trim_end()));
     println!();
-    let after = machine::describe_load("after", &bench.dir())?;
-    print_facts(&after);
-    facts.extend(after);
-    if let Some(out) = out {
-        let text = document(options, &facts, &tables);
-        std::fs::write(out, text).map_err(|e| format!("cannot write {out}: {e}"))?;
-        println!("\nwritten to {out}");
+    print_facts(&facts[facts.len() - 5..]);
+    let Some(out) = out else { return Ok(()) };
+    let failed = |e| format!("cannot write {out} and its charts: {e}");
+    let dir = Path::new(out).parent().unwrap_or(Path::new(""));
+    for chart in &report.charts {
+        std::fs::write(dir.join(&chart.file), &chart.svg).map_err(failed)?;
     }
+    let charts = report.charts.into_iter().map(|chart| (chart.file, chart.what)).collect();
+    let section = Section { name, facts, tables: report.tables, charts };
+    let old = std::fs::read_to_string(out).unwrap_or_default();
+    let order = MEASUREMENTS.map(|(name, _)| name);
+    std::fs::write(out, pages::assemble(&old, &[section], &order)).map_err(failed)?;
+    println!("written to {out}");
     Ok(())
 }
 
@@ -126,19 +172,4 @@ fn make_writable(path: &str) -> std::io::Result<()> {
 
 fn print_facts(facts: &[(String, String)]) {
     facts.iter().for_each(|(name, value)| println!("{name:<24}{value}"));
-}
-
-/// The Markdown file.
-fn document(options: &Options, facts: &[(String, String)], tables: &[Table]) -> String {
-    let command = if options.full { "make bench FULL=1" } else { "make bench" };
-    let intro = format!(
-        "Written by `{command}`: both programs on the same machine in the same run, in turn. A \
-         ratio is theirs by ours. The numbers are for comparing the two columns; on another \
-         machine, or a busy one, both are others."
-    );
-    let mut text = format!("# Measured side by side\n\n{}\n\n", report::wrap(&intro));
-    text.push_str("| | |\n|-|-|\n");
-    facts.iter().for_each(|(name, value)| text.push_str(&format!("| {name} | {value} |\n")));
-    tables.iter().for_each(|table| text.push_str(&format!("\n{}", table.markdown())));
-    text
 }

@@ -10,27 +10,45 @@ use crate::bench::Side;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     Milliseconds,
+    Seconds,
     Mebibytes,
+    /// Of one core.
+    Percent,
+    PerSecond,
 }
 
 impl Unit {
+    /// Whether more is better.
+    fn more_is_better(self) -> bool {
+        self == Unit::PerSecond
+    }
+
     /// The number with its unit: one decimal below 10, or always for sizes.
     pub fn show(self, value: f64) -> String {
         let (digits, word) = match self {
+            Unit::Milliseconds if value.abs() < 0.095 => (3, "ms"),
+            Unit::Milliseconds if value.abs() < 0.95 => (2, "ms"),
             Unit::Milliseconds if value.abs() < 9.95 => (1, "ms"),
             Unit::Milliseconds => (0, "ms"),
+            Unit::Seconds if value.abs() < 0.995 => (2, "s"),
+            Unit::Seconds => (1, "s"),
             Unit::Mebibytes => (1, "MiB"),
+            Unit::Percent => (1, "%"),
+            Unit::PerSecond => (0, "/s"),
         };
         format!("{value:.digits$} {word}")
     }
 }
 
-/// The results of the runs of one measurement; less is better.
+/// The results of the runs of one measurement.
 #[derive(Clone, Debug, Default)]
 pub struct Samples {
+    /// In rising order.
     values: Vec<f64>,
     /// Runs that gave no value within the limit; they count as worse than every value.
     missing: usize,
+    /// How far such a run came.
+    reached: Option<String>,
 }
 
 impl Samples {
@@ -41,6 +59,12 @@ impl Samples {
             None => self.missing += 1,
         }
         self.values.sort_by(f64::total_cmp);
+    }
+
+    /// Adds one run that did not get there, and says how far it came.
+    pub fn add_reached(&mut self, reached: String) {
+        self.missing += 1;
+        self.reached.get_or_insert(reached);
     }
 
     fn runs(&self) -> usize {
@@ -63,26 +87,39 @@ impl Samples {
         if self.missing > 0 { None } else { self.values.last().copied() }
     }
 
+    /// The worst of a unit of which more may be better.
+    fn worst_of(&self, unit: Unit) -> Option<f64> {
+        let lowest = self.values.first().copied().filter(|_| self.missing == 0);
+        if unit.more_is_better() { lowest } else { self.worst() }
+    }
+
     fn show_median(&self, unit: Unit) -> String {
-        self.median().map_or("none".to_string(), |value| unit.show(value))
+        match self.median() {
+            Some(value) => unit.show(value),
+            None if self.runs() == 0 => "-".to_string(),
+            None => self.reached.clone().unwrap_or("none".to_string()),
+        }
     }
 
     fn show_worst(&self, unit: Unit) -> String {
-        match self.worst() {
-            Some(value) => unit.show(value),
-            None => format!("{} of {} never", self.missing, self.runs()),
+        match (self.worst_of(unit), &self.reached) {
+            (Some(value), _) => unit.show(value),
+            (None, _) if self.runs() == 0 => "-".to_string(),
+            (None, Some(reached)) => reached.clone(),
+            (None, None) => format!("{} of {} never", self.missing, self.runs()),
         }
     }
 }
 
-/// How many times as much theirs is as ours.
-fn ratio(ours: Option<f64>, theirs: Option<f64>) -> String {
-    match (ours, theirs) {
-        (Some(ours), Some(theirs)) if ours > 0.0 && theirs / ours >= 9.95 => {
-            format!("{:.0}x", theirs / ours)
-        }
-        (Some(ours), Some(theirs)) if ours > 0.0 => format!("{:.1}x", theirs / ours),
-        _ => "-".to_string(),
+/// How many times better ours is than theirs.
+fn ratio(ours: Option<f64>, theirs: Option<f64>, unit: Unit) -> String {
+    let (Some(ours), Some(theirs)) = (ours, theirs) else { return "-".to_string() };
+    let (better, worse) = if unit.more_is_better() { (theirs, ours) } else { (ours, theirs) };
+    match worse / better {
+        _ if better <= 0.0 => "-".to_string(),
+        times if times >= 9.95 => format!("{times:.0}x"),
+        times if times < 0.95 => format!("{times:.2}x"),
+        times => format!("{times:.1}x"),
     }
 }
 
@@ -99,6 +136,11 @@ impl Pair {
         if side == Side::Ours { &mut self.ours } else { &mut self.theirs }
     }
 
+    /// The worst of both, ours first.
+    pub fn show_worst(&self, unit: Unit) -> [String; 2] {
+        [self.ours.show_worst(unit), self.theirs.show_worst(unit)]
+    }
+
     /// The cells that [`PAIR_HEADER`] names.
     pub fn cells(&self, unit: Unit) -> Vec<String> {
         let (ours, theirs) = (&self.ours, &self.theirs);
@@ -107,10 +149,27 @@ impl Pair {
             ours.show_worst(unit),
             theirs.show_median(unit),
             theirs.show_worst(unit),
-            ratio(ours.median(), theirs.median()),
-            ratio(ours.worst(), theirs.worst()),
+            ratio(ours.median(), theirs.median(), unit),
+            ratio(ours.worst_of(unit), theirs.worst_of(unit), unit),
         ]
     }
+}
+
+/// What a measurement brings.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    pub tables: Vec<Table>,
+    pub charts: Vec<Chart>,
+}
+
+/// A picture.
+#[derive(Clone, Debug)]
+pub struct Chart {
+    /// File name.
+    pub file: String,
+    /// For those who cannot see it.
+    pub what: String,
+    pub svg: String,
 }
 
 /// The heads of the columns that [`Pair::cells`] fills.
@@ -130,7 +189,12 @@ pub struct Table {
 impl Table {
     /// A table whose rows begin with `names` and end with the cells of a [`Pair`].
     pub fn of_pairs(title: &str, text: &str, names: &[&str]) -> Table {
-        let header = names.iter().chain(&PAIR_HEADER).map(|h| h.to_string()).collect();
+        Table::new(title, text, &[names, &PAIR_HEADER].concat())
+    }
+
+    /// An empty table.
+    pub fn new(title: &str, text: &str, names: &[&str]) -> Table {
+        let header = names.iter().map(|h| h.to_string()).collect();
         Table { title: title.to_string(), text: text.to_string(), header, rows: Vec::new() }
     }
 

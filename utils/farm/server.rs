@@ -188,9 +188,7 @@ impl Server {
     /// Reads what is there; `closed`: the end comes behind it.
     fn read(&mut self, key: usize, closed: bool) {
         let mut scratch = std::mem::take(&mut self.scratch);
-        loop {
-            let Some(client) = self.clients.get_mut(key) else { break };
-            let Some(stream) = &mut client.stream else { break };
+        while let Some(stream) = self.clients.get_mut(key).and_then(|c| c.stream.as_mut()) {
             match stream.read(&mut scratch) {
                 Ok(count) if count > 0 => {
                     self.received(key, &scratch[..count]);
