@@ -1,13 +1,13 @@
 //! Output buffers of all connections, and which of them want to be flushed.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
-
 use crate::sentinel::action::Outbox;
-use crate::util::ident::ConnId;
+use crate::util::ident::{ConnId, IdMap};
 
-/// An empty buffer with more room than this gives it back.
-const KEPT_CAPACITY_BYTES: usize = 512;
+/// An empty buffer with more room than this is given back to the system.
+const KEPT_CAPACITY_BYTES: usize = 1024;
+/// Most empty buffers that are kept for the next connection that writes.
+const SPARE_MAX: usize = 256;
 /// Sent bytes are cut off the front when they are this many and at least half of the buffer.
 const COMPACT_BYTES: usize = 64 * 1024;
 
@@ -22,8 +22,10 @@ struct Output {
 /// The buffers; connection ids count up and are never reused.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    open: BTreeMap<ConnId, Output>,
+    open: IdMap<ConnId, Output>,
     touched: Vec<ConnId>,
+    /// Empty buffers with room: a connection without output holds none.
+    spare: Vec<Vec<u8>>,
     last_id: u64,
 }
 
@@ -49,9 +51,10 @@ impl Outputs {
         output.sent = (output.sent + n).min(output.bytes.len());
         if output.sent == output.bytes.len() {
             output.sent = 0;
-            output.bytes.clear();
-            if output.bytes.capacity() > KEPT_CAPACITY_BYTES {
-                output.bytes = Vec::new();
+            let mut buffer = std::mem::take(&mut output.bytes);
+            if buffer.capacity() <= KEPT_CAPACITY_BYTES && self.spare.len() < SPARE_MAX {
+                buffer.clear();
+                self.spare.push(buffer);
             }
         } else if output.sent >= COMPACT_BYTES && output.sent * 2 >= output.bytes.len() {
             output.bytes.drain(..output.sent);
@@ -66,6 +69,11 @@ impl Outbox for Outputs {
         if !output.touched {
             output.touched = true;
             self.touched.push(conn);
+        }
+        if output.bytes.capacity() == 0
+            && let Some(buffer) = self.spare.pop()
+        {
+            output.bytes = buffer;
         }
         Some(&mut output.bytes)
     }

@@ -57,7 +57,7 @@ use instance::{Addr, Base, InstId, Master, MasterId, Peer, PeerId, Replica, Repl
 use link::{Channel, Link, LinkId};
 use setup::GlobalConfig;
 
-use crate::util::ident::{Arena, ConnId};
+use crate::util::ident::{Arena, ConnId, IdMap};
 
 /// SENTINEL SIMULATE-FAILURE: where to exit on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -96,7 +96,7 @@ pub struct Sentinel {
     crash_after: Option<vote::Ticket>,
     pub saves: saves::Saves,
     by_name: BTreeMap<Vec<u8>, MasterId>,
-    conns: BTreeMap<ConnId, (LinkId, Channel)>,
+    conns: IdMap<ConnId, (LinkId, Channel)>,
     /// Links to sentinels by run id, for sharing.
     peer_links: BTreeMap<Vec<u8>, LinkId>,
     names: names::Names,
@@ -125,7 +125,7 @@ impl Sentinel {
             crash_after: None,
             saves: saves::Saves::default(),
             by_name: BTreeMap::new(),
-            conns: BTreeMap::new(),
+            conns: IdMap::default(),
             peer_links: BTreeMap::new(),
             names: names::Names::default(),
             pending_votes: BTreeSet::new(),
