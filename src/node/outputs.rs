@@ -1,11 +1,15 @@
 //! Output buffers of all connections, and which of them want to be flushed.
 #![forbid(unsafe_code)]
 
+use std::collections::VecDeque;
+
 use crate::sentinel::action::Outbox;
 use crate::util::ident::{ConnId, IdMap};
 
 /// An empty buffer with more room than this is given back to the system.
 const KEPT_CAPACITY_BYTES: usize = 1024;
+/// What a new buffer has room for: a hello with a PING and INFO.
+const FRESH_BYTES: usize = 512;
 /// Most empty buffers that are kept for the next connection that writes.
 const SPARE_MAX: usize = 256;
 /// Sent bytes are cut off the front when they are this many and at least half of the buffer.
@@ -26,6 +30,8 @@ pub struct Outputs {
     touched: Vec<ConnId>,
     /// Empty buffers with room: a connection without output holds none.
     spare: Vec<Vec<u8>>,
+    /// Connections that are to be read only when so many bytes have come.
+    gathers: VecDeque<(ConnId, usize)>,
     last_id: u64,
 }
 
@@ -38,6 +44,11 @@ impl Outputs {
                 into.push(conn);
             }
         }
+    }
+
+    /// Takes one wish to have input gathered: how many bytes there should be before the next read.
+    pub fn take_gather(&mut self) -> Option<(ConnId, usize)> {
+        self.gathers.pop_front()
     }
 
     /// What has not left yet.
@@ -70,10 +81,8 @@ impl Outbox for Outputs {
             output.touched = true;
             self.touched.push(conn);
         }
-        if output.bytes.capacity() == 0
-            && let Some(buffer) = self.spare.pop()
-        {
-            output.bytes = buffer;
+        if output.bytes.capacity() == 0 {
+            output.bytes = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(FRESH_BYTES));
         }
         Some(&mut output.bytes)
     }
@@ -91,6 +100,10 @@ impl Outbox for Outputs {
 
     fn forget(&mut self, conn: ConnId) {
         self.open.remove(&conn);
+    }
+
+    fn gather(&mut self, conn: ConnId, bytes: usize) {
+        self.gathers.push_back((conn, bytes));
     }
 }
 
