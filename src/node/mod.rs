@@ -205,6 +205,12 @@ impl Node {
         self.outputs.take_touched(into);
     }
 
+    /// The next connection whose input may gather in its socket until so many bytes are there (1:
+    /// no more). Take all of them at the end of a turn; ignoring them costs wakeups only.
+    pub fn take_gather(&mut self) -> Option<(ConnId, usize)> {
+        self.outputs.take_gather()
+    }
+
     /// Unsent output of a connection.
     pub fn output(&self, conn: ConnId) -> Option<&[u8]> {
         self.outputs.output(conn)

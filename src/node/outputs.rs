@@ -1,13 +1,17 @@
 //! Output buffers of all connections, and which of them want to be flushed.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 use crate::sentinel::action::Outbox;
-use crate::util::ident::ConnId;
+use crate::util::ident::{ConnId, IdMap};
 
-/// An empty buffer with more room than this gives it back.
-const KEPT_CAPACITY_BYTES: usize = 512;
+/// An empty buffer with more room than this is given back to the system.
+const KEPT_CAPACITY_BYTES: usize = 1024;
+/// What a new buffer has room for: a hello with a PING and INFO.
+const FRESH_BYTES: usize = 512;
+/// Most empty buffers that are kept for the next connection that writes.
+const SPARE_MAX: usize = 256;
 /// Sent bytes are cut off the front when they are this many and at least half of the buffer.
 const COMPACT_BYTES: usize = 64 * 1024;
 
@@ -22,8 +26,12 @@ struct Output {
 /// The buffers; connection ids count up and are never reused.
 #[derive(Debug, Default)]
 pub struct Outputs {
-    open: BTreeMap<ConnId, Output>,
+    open: IdMap<ConnId, Output>,
     touched: Vec<ConnId>,
+    /// Empty buffers with room: a connection without output holds none.
+    spare: Vec<Vec<u8>>,
+    /// Connections that are to be read only when so many bytes have come.
+    gathers: VecDeque<(ConnId, usize)>,
     last_id: u64,
 }
 
@@ -38,6 +46,11 @@ impl Outputs {
         }
     }
 
+    /// Takes one wish to have input gathered: how many bytes there should be before the next read.
+    pub fn take_gather(&mut self) -> Option<(ConnId, usize)> {
+        self.gathers.pop_front()
+    }
+
     /// What has not left yet.
     pub fn output(&self, conn: ConnId) -> Option<&[u8]> {
         self.open.get(&conn).map(|output| &output.bytes[output.sent..])
@@ -49,9 +62,10 @@ impl Outputs {
         output.sent = (output.sent + n).min(output.bytes.len());
         if output.sent == output.bytes.len() {
             output.sent = 0;
-            output.bytes.clear();
-            if output.bytes.capacity() > KEPT_CAPACITY_BYTES {
-                output.bytes = Vec::new();
+            let mut buffer = std::mem::take(&mut output.bytes);
+            if buffer.capacity() <= KEPT_CAPACITY_BYTES && self.spare.len() < SPARE_MAX {
+                buffer.clear();
+                self.spare.push(buffer);
             }
         } else if output.sent >= COMPACT_BYTES && output.sent * 2 >= output.bytes.len() {
             output.bytes.drain(..output.sent);
@@ -66,6 +80,9 @@ impl Outbox for Outputs {
         if !output.touched {
             output.touched = true;
             self.touched.push(conn);
+        }
+        if output.bytes.capacity() == 0 {
+            output.bytes = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(FRESH_BYTES));
         }
         Some(&mut output.bytes)
     }
@@ -83,6 +100,10 @@ impl Outbox for Outputs {
 
     fn forget(&mut self, conn: ConnId) {
         self.open.remove(&conn);
+    }
+
+    fn gather(&mut self, conn: ConnId, bytes: usize) {
+        self.gathers.push_back((conn, bytes));
     }
 }
 

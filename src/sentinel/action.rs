@@ -73,6 +73,9 @@ pub trait Outbox {
     fn open(&mut self) -> ConnId;
     /// Forgets the buffer of a connection that was closed.
     fn forget(&mut self, conn: ConnId);
+    /// Nothing of `conn` needs to be read before so many bytes have come; 1: read all at once.
+    /// Only a wish, to save wakeups.
+    fn gather(&mut self, _conn: ConnId, _bytes: usize) {}
 }
 
 /// What every acting method of the core gets: the moment, the dice, and where actions go.

@@ -186,6 +186,7 @@ impl Sentinel {
     fn down_after_changed(&mut self, cx: &mut Cx, id: MasterId, down_after_ms: u64) {
         for inst in self.instances_of(id) {
             self.base_mut(inst).down_after_ms = down_after_ms;
+            self.holders_changed(self.base(inst).link);
         }
         self.ping_budget.stale = true;
         for inst in self.instances_of(id) {

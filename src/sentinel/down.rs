@@ -78,6 +78,8 @@ impl Sentinel {
         base.sdown.is = down;
         if down {
             base.sdown.since = Some(cx.now);
+            let link = base.link;
+            self.links[link].holder_down = true;
             self.plain_event(cx, Event::warning("+sdown"), inst);
         } else {
             if let Some(data) = self.data_mut(inst) {
@@ -109,6 +111,7 @@ impl Sentinel {
                 self.ask_peer(cx, peer);
             }
             self.ask_replicas_info(cx, id);
+            self.read_all_hellos(cx, id);
         }
         self.check_odown(cx, id);
     }

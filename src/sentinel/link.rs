@@ -60,6 +60,8 @@ pub struct Conn {
     pub sent: VecDeque<(Mono, Sent)>,
     /// When something was last received; `since` before that.
     pub last_received: Mono,
+    /// Hellos are left to gather, see [`super::gather`].
+    pub gathers: bool,
 }
 
 /// The connections to one instance, and the times of its PINGs.
@@ -84,6 +86,12 @@ pub struct Link {
     pub last_reconnect: Option<Mono>,
     /// Smoothed round trip of PINGs, in 1/8 ms.
     pub rtt_8th_ms: Option<u64>,
+    /// The shortest down-after of its holders, in ms.
+    pub down_after_ms: u64,
+    /// A holder was judged down, and no answer to a PING has cleared that of all holders since.
+    pub holder_down: bool,
+    /// The silence (by its beginning) of which all holders know.
+    pub silence_told: Option<Mono>,
 }
 
 impl Link {
@@ -117,8 +125,8 @@ impl Sentinel {
     }
 
     /// A link without connections, as for a new instance: its clock of silence starts now.
-    pub(super) fn new_link(&mut self, now: Mono, holder: InstId) -> LinkId {
-        self.links.insert_with(|id| Link::new(id, holder, now))
+    pub(super) fn new_link(&mut self, now: Mono, holder: InstId, down_after_ms: u64) -> LinkId {
+        self.links.insert_with(|id| Link::new(id, holder, down_after_ms, now))
     }
 
     /// Makes the connections that are missing, if it is time.
@@ -135,7 +143,7 @@ impl Sentinel {
             false => addr.ip,
         };
         let Some(ip) = fresh.or(addr.ip) else { return };
-        self.base_mut(inst).addr.ip = Some(ip);
+        self.set_ip(inst, ip);
         if self.links[link_id].cmd.is_none() {
             self.connect(cx, inst, Channel::Cmd, ip, addr.port);
         }
@@ -168,7 +176,7 @@ impl Sentinel {
         let id = cx.out.open();
         let now = cx.now;
         let sent = VecDeque::new();
-        let conn = Conn { id, since: now, local: None, sent, last_received: now };
+        let conn = Conn { id, since: now, local: None, sent, last_received: now, gathers: false };
         *self.links[link_id].conn_mut(channel) = Some(conn);
         self.conns.insert(id, (link_id, channel));
         cx.act(Action::Connect { conn: id, ip, port });
@@ -235,16 +243,21 @@ impl Sentinel {
             write::bulk(buffer, word);
         }
         conn.sent.push_back((cx.now, sent));
-        let id = conn.id;
-        if cx.out.unsent(id) > MAX_UNSENT_BYTES {
+        let (id, held) = (conn.id, buffer.len());
+        if held > MAX_UNSENT_BYTES && cx.out.unsent(id) > MAX_UNSENT_BYTES {
             self.drop_connection(cx, link_id, channel, "too much unsent output");
         }
     }
 
     /// Whether periodic commands are held back.
     pub(super) fn pending_full(&self, link: LinkId) -> bool {
+        self.pending_full_with(link, 0)
+    }
+
+    /// Whether they would be, were there `more` unanswered commands.
+    pub(super) fn pending_full_with(&self, link: LinkId, more: usize) -> bool {
         let link = &self.links[link];
-        link.pending() >= MAX_PENDING * link.holders.len().max(1)
+        link.pending() + more >= MAX_PENDING * link.holders.len().max(1)
     }
 
     /// Closes both connections of a link, on purpose: the clock of silence is left alone.

@@ -3,7 +3,8 @@
 //!
 //! - [`instance`] (1): masters, replicas, sentinels; [`names`] resolves their hosts.
 //! - [`periods`] (2), [`timers`], [`tick`]: when things are done.
-//! - [`link`] (3), [`periodic`] (4), [`reply`]: connections, what is sent and what comes back.
+//! - [`link`] (3), [`periodic`] (4), [`reply`]: connections, what is sent and what comes back;
+//!   [`gather`] reads it in larger pieces, [`places`] finds masters by address.
 //! - [`info`] (5), [`hello`] (6), [`down`] (7), [`vote`] (8).
 //! - [`election`], [`failover`], [`select`] (9), [`topology`] (10), [`tilt`] (11).
 //! - [`event`], [`scripts`], [`saves`]: what leaves the core. [`command`]: what operators ask for.
@@ -15,6 +16,7 @@ pub mod down;
 pub mod election;
 pub mod event;
 pub mod failover;
+pub mod gather;
 pub mod hello;
 pub mod info;
 pub mod instance;
@@ -22,6 +24,7 @@ pub mod link;
 pub mod names;
 pub mod periodic;
 pub mod periods;
+pub mod places;
 pub mod reply;
 pub mod saves;
 pub mod scripts;
@@ -58,7 +61,8 @@ use link::{Channel, Link, LinkId};
 use setup::GlobalConfig;
 
 use crate::util::defect::{Defect, defect};
-use crate::util::ident::{Arena, ConnId};
+use crate::util::ident::{Arena, ConnId, IdMap};
+use crate::util::rng::mix;
 
 /// SENTINEL SIMULATE-FAILURE: where to exit on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -97,7 +101,8 @@ pub struct Sentinel {
     crash_after: Option<vote::Ticket>,
     pub saves: saves::Saves,
     by_name: BTreeMap<Vec<u8>, MasterId>,
-    conns: BTreeMap<ConnId, (LinkId, Channel)>,
+    places: places::Places,
+    conns: IdMap<ConnId, (LinkId, Channel)>,
     /// Links to sentinels by run id, for sharing.
     peer_links: BTreeMap<Vec<u8>, LinkId>,
     names: names::Names,
@@ -105,11 +110,14 @@ pub struct Sentinel {
     pending_votes: BTreeSet<MasterId>,
     timers: timers::Timers,
     ping_budget: periodic::PingBudget,
+    /// Sets our moments for bundled commands apart from those of other sentinels.
+    slot_offset: u64,
 }
 
 impl Sentinel {
     /// A sentinel that monitors nothing yet. `myid`: 40 hex, given or new.
     pub fn new(global: GlobalConfig, myid: Vec<u8>, surroundings: Surroundings) -> Sentinel {
+        let slot_offset = myid.iter().fold(0, |sum, byte| mix(sum ^ u64::from(*byte)));
         Sentinel {
             myid,
             current_epoch: if defect(Defect::ForgetEpochAtLoad) { 0 } else { global.current_epoch },
@@ -126,12 +134,14 @@ impl Sentinel {
             crash_after: None,
             saves: saves::Saves::default(),
             by_name: BTreeMap::new(),
-            conns: BTreeMap::new(),
+            places: places::Places::default(),
+            conns: IdMap::default(),
             peer_links: BTreeMap::new(),
             names: names::Names::default(),
             pending_votes: BTreeSet::new(),
             timers: timers::Timers::default(),
             ping_budget: periodic::PingBudget::default(),
+            slot_offset,
         }
     }
 

@@ -136,7 +136,7 @@ impl Sentinel {
                 continue;
             }
             let link = base.link;
-            self.base_mut(inst).addr.ip = Some(ip);
+            self.set_ip(inst, ip);
             self.links[link].last_reconnect = None;
             self.drop_connections(cx, link, "address-change");
             self.arm(cx.now, inst);

@@ -4,7 +4,7 @@
 use super::Sentinel;
 use super::action::Cx;
 use super::instance::{InstId, ReconfState, Role};
-use super::link::{Channel, Sent};
+use super::link::{Channel, Link, LinkId, Sent};
 use super::timers::NEVER;
 use crate::util::time::Mono;
 
@@ -17,6 +17,16 @@ const BUSY_INFO_MS: u64 = 1_000;
 /// INFO period of a replica that was told to follow the promoted one.
 const RECONF_INFO_MS: u64 = 250;
 
+/// With this many links what is due to an instance is bundled: see [`Sentinel::bundles`].
+const BUNDLE_LINKS: usize = 128;
+/// Bundled commands leave at so many moments of a period.
+const BUNDLE_SLOTS: u64 = 50;
+/// A PING, INFO or hello goes along with another command where it would be due so soon: within
+/// this part of its period.
+const PING_AHEAD: u64 = 10;
+const INFO_AHEAD: u64 = 20;
+const HELLO_AHEAD: u64 = 4;
+
 /// Whether PING periods may be shorter than ping-period; looked at anew when marked stale.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PingBudget {
@@ -27,12 +37,15 @@ pub struct PingBudget {
 impl Sentinel {
     /// The effective PING period of an instance in ms.
     pub fn ping_period_ms(&self, inst: InstId) -> u64 {
-        let down_after_ms = self.base(inst).down_after_ms;
-        let plain = self.periods.ping_ms.min(down_after_ms).max(1);
+        self.ping_period_of(&self.links[self.base(inst).link])
+    }
+
+    fn ping_period_of(&self, link: &Link) -> u64 {
+        let plain = self.periods.ping_ms.min(link.down_after_ms).max(1);
         if self.ping_budget.exceeded {
             return plain;
         }
-        (down_after_ms / 10).max(SHORTEST_PING_MS).min(plain)
+        (link.down_after_ms / 10).max(SHORTEST_PING_MS).min(plain)
     }
 
     /// From the tick: counts what the shorter PING periods cost.
@@ -42,27 +55,60 @@ impl Sentinel {
         }
         self.ping_budget = PingBudget::default();
         let mut extra_milli = 0;
-        for link in self.links.values() {
-            let Some(&holder) = link.holders.first() else { continue };
-            let down_after_ms = self.base(holder).down_after_ms;
-            let plain = self.periods.ping_ms.min(down_after_ms).max(1);
-            let short = self.ping_period_ms(holder);
-            extra_milli += 1_000_000 / short - 1_000_000 / plain;
+        for id in self.links.ids() {
+            self.holders_changed(id);
+            let link = &self.links[id];
+            let plain = self.periods.ping_ms.min(link.down_after_ms).max(1);
+            extra_milli += 1_000_000 / self.ping_period_of(link) - 1_000_000 / plain;
         }
         self.ping_budget.exceeded = extra_milli > EXTRA_PINGS_PER_S * 1_000;
     }
 
-    /// Sends what is due to one instance: INFO, PING, hello.
+    /// Holders of a link came, went or have another down-after.
+    pub(super) fn holders_changed(&mut self, id: LinkId) {
+        let times = self.links[id].holders.iter().map(|holder| self.base(*holder).down_after_ms);
+        let Some(shortest_ms) = times.min() else { return };
+        let link = &mut self.links[id];
+        if link.down_after_ms != shortest_ms {
+            link.down_after_ms = shortest_ms;
+            link.silence_told = None;
+        }
+    }
+
+    /// Sends what is due to one instance: INFO, PING, hello; and what will be due soon where that
+    /// saves a packet in each direction.
     pub(super) fn send_periodic(&mut self, cx: &mut Cx, inst: InstId) {
-        if self.info_due(inst) <= cx.now {
+        if self.periodic_due(inst) > cx.now {
+            return;
+        }
+        let bundles = self.bundles();
+        let now = cx.now;
+        let until = |period_ms: u64, part| now.after(if bundles { period_ms / part } else { 0 });
+        if self.info_due(inst) <= until(self.info_period_ms(inst), INFO_AHEAD) {
             self.send_info(cx, inst);
         }
-        if self.ping_due(inst) <= cx.now {
+        if self.ping_due(inst) <= until(self.ping_period_ms(inst), PING_AHEAD) {
             self.send_ping(cx, inst);
         }
-        if self.hello_due(inst) <= cx.now {
+        if self.hello_due(inst) <= until(self.periods.publish_ms, HELLO_AHEAD) {
             self.send_hello(cx, inst);
         }
+    }
+
+    /// Whether there are so many links that system calls are saved by sending at fewer moments.
+    pub(super) fn bundles(&self) -> bool {
+        self.links.len() >= BUNDLE_LINKS
+    }
+
+    /// The moment at which something due at `due` leaves: with many links one of a few in its
+    /// period, which are others for each sentinel.
+    fn slot(&self, due: Mono, period_ms: u64) -> Mono {
+        let width_ms = period_ms.min(self.periods.ping_ms) / BUNDLE_SLOTS;
+        if width_ms < 2 || due == Mono(0) || !self.bundles() {
+            return due;
+        }
+        let offset_ms = self.slot_offset % width_ms;
+        Mono((due.0 + offset_ms).next_multiple_of(width_ms) - offset_ms)
     }
 
     /// When the next periodic command to an instance is due.
@@ -81,7 +127,7 @@ impl Sentinel {
             return sent.after(period_ms.max(self.periods.info_ms) + 1);
         }
         let due = data.info_refresh.map_or(Mono(0), |at| at.after(period_ms + 1));
-        data.info_retry_at.map_or(due, |retry| due.max(retry))
+        self.slot(data.info_retry_at.map_or(due, |retry| due.max(retry)), period_ms)
     }
 
     /// How often a data node is asked INFO now.
@@ -99,18 +145,19 @@ impl Sentinel {
         self.periods.info_ms
     }
 
+    /// The first holder of a shared link sends the PINGs of all.
     fn ping_due(&self, inst: InstId) -> Mono {
         let link_id = self.base(inst).link;
         let link = &self.links[link_id];
-        if link.cmd.is_none() || self.pending_full(link_id) {
+        if link.cmd.is_none() || link.holders.first() != Some(&inst) || self.pending_full(link_id) {
             return NEVER;
         }
-        let period_ms = self.ping_period_ms(inst);
+        let period_ms = self.ping_period_of(link);
         let by_reply = link.last_reply.after(period_ms + 1);
-        by_reply.max(link.last_ping_sent.after(period_ms / 2 + 1))
+        self.slot(by_reply.max(link.last_ping_sent.after(period_ms / 2 + 1)), period_ms)
     }
 
-    fn hello_due(&self, inst: InstId) -> Mono {
+    pub(super) fn hello_due(&self, inst: InstId) -> Mono {
         let base = self.base(inst);
         if base.publish_in_flight || !self.connected(base.link) || self.pending_full(base.link) {
             return NEVER;
@@ -119,7 +166,8 @@ impl Sentinel {
             return NEVER;
         }
         let due = base.last_publish.after(self.periods.publish_ms + 1);
-        base.publish_retry_at.map_or(due, |retry| due.max(retry))
+        let due = base.publish_retry_at.map_or(due, |retry| due.max(retry));
+        if base.last_publish == Mono(0) { due } else { self.slot(due, self.periods.publish_ms) }
     }
 
     /// Asks a data node for INFO now, unless it is not connected.

@@ -33,6 +33,7 @@ impl Sentinel {
         {
             if channel == HELLO_CHANNEL {
                 self.hello_from_subscription(cx, text);
+                self.consider_gathering(cx, link_id, text.len());
             }
             return;
         }
@@ -53,6 +54,7 @@ impl Sentinel {
             Reply::Error(text) => (*text, true),
             _ => (&b""[..], false),
         };
+        let held_back = self.pending_full_with(link_id, 1);
         let link = &mut self.links[link_id];
         link.last_reply = cx.now;
         let round_trip_ms = cx.now.since(sent_at);
@@ -63,14 +65,23 @@ impl Sentinel {
             link.outstanding_since = None;
             link.refused = false;
         }
-        for holder in link.holders.clone() {
-            if !is_error
-                && text.starts_with(b"PONG")
-                && let InstId::Master(master) = holder
-            {
-                self.masters[master].reboot_since = None;
-            }
-            if is_error && text.starts_with(b"BUSY") {
+        if !is_error
+            && text.starts_with(b"PONG")
+            && let [InstId::Master(master)] = link.holders[..]
+        {
+            self.masters[master].reboot_since = None;
+        }
+        // Otherwise the answer moves deadlines away only, and the timer finds that by itself.
+        let busy = is_error && text.starts_with(b"BUSY");
+        if busy || held_back || self.links[link_id].holder_down {
+            self.tell_holders(cx, link_id, busy);
+        }
+    }
+
+    fn tell_holders(&mut self, cx: &mut Cx, link_id: LinkId, busy: bool) {
+        let holders = self.links[link_id].holders.clone();
+        for &holder in &holders {
+            if busy {
                 self.stop_busy_script(cx, holder);
             }
             if self.tilt.since.is_none() {
@@ -78,6 +89,8 @@ impl Sentinel {
             }
             self.arm(cx.now, holder);
         }
+        let down = holders.iter().any(|holder| self.base(*holder).sdown.is);
+        self.links[link_id].holder_down = down;
     }
 
     /// A script blocks a node that is sdown: try to end it, once.
@@ -127,7 +140,8 @@ impl Sentinel {
                 base.publish_retry_at = None;
             }
         }
-        self.arm(cx.now, inst);
+        let due = self.hello_due(inst);
+        self.arm_at(inst, due);
     }
 
     /// Subscribed: let the others know of us at once. Refused: the link is not good for anything.

@@ -72,7 +72,7 @@ impl Sentinel {
         }
     }
 
-    fn arm_at(&mut self, inst: InstId, due: Mono) {
+    pub(super) fn arm_at(&mut self, inst: InstId, due: Mono) {
         let base = self.base_mut(inst);
         // A deadline that stays in the past must not make the turn endless.
         let due = base.fired.map_or(due, |fired| due.max(fired.after(1)));
@@ -86,6 +86,8 @@ impl Sentinel {
     fn handle_instance(&mut self, cx: &mut Cx, inst: InstId) {
         self.reconnect(cx, inst);
         self.send_periodic(cx, inst);
+        self.tell_silence(cx, inst);
+        self.end_gathering(cx, inst);
         if self.tilt.since.is_some() && !defect(Defect::JudgeInTilt) {
             return;
         }
@@ -109,6 +111,7 @@ impl Sentinel {
     /// The earliest deadline of an instance.
     fn due(&self, now: Mono, inst: InstId) -> Mono {
         let due = self.reconnect_due(inst).min(self.periodic_due(inst));
+        let due = due.min(self.silence_due(inst)).min(self.gathering_ends(inst));
         if self.tilt.since.is_some() && !defect(Defect::JudgeInTilt) {
             return due;
         }
@@ -117,6 +120,30 @@ impl Sentinel {
             InstId::Master(master) => due.min(self.failover_due(now, master)),
             InstId::Peer(peer) => due.min(self.ask_due(peer)),
             InstId::Replica(_) => due,
+        }
+    }
+
+    /// When the holders of a shared link have to know that it is silent; one of them keeps watch.
+    fn silence_due(&self, inst: InstId) -> Mono {
+        let link = &self.links[self.base(inst).link];
+        let shared = link.holders.len() > 1 && link.holders.first() == Some(&inst);
+        match link.outstanding_since {
+            Some(since) if shared && link.silence_told != Some(since) => {
+                since.after(link.down_after_ms / 2)
+            }
+            _ => NEVER,
+        }
+    }
+
+    fn tell_silence(&mut self, cx: &Cx, inst: InstId) {
+        if self.silence_due(inst) > cx.now {
+            return;
+        }
+        let id = self.base(inst).link;
+        let link = &mut self.links[id];
+        link.silence_told = link.outstanding_since;
+        for holder in link.holders.clone() {
+            self.arm(cx.now, holder);
         }
     }
 
@@ -138,7 +165,7 @@ impl Sentinel {
 
     fn pubsub_tear_down_due(&self, inst: InstId) -> Mono {
         let link = &self.links[self.base(inst).link];
-        let Some(conn) = &link.pubsub else { return NEVER };
+        let Some(conn) = link.pubsub.as_ref().filter(|conn| !conn.gathers) else { return NEVER };
         let silent = conn.last_received.after(3 * self.periods.publish_ms + 1);
         conn.since.after(self.periods.min_link_reconnect_ms + 1).max(silent)
     }

@@ -7,6 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 
 use super::instance::InstId;
 use crate::util::time::Mono;
@@ -26,36 +27,43 @@ pub enum Timer {
 /// The queue.
 #[derive(Clone, Debug, Default)]
 pub struct Timers {
-    heap: BinaryHeap<Reverse<(Mono, Timer)>>,
+    heap: BinaryHeap<Reverse<(Mono, InstId)>>,
+    tick: Option<Mono>,
 }
 
 impl Timers {
-    /// Adds an entry.
+    /// Adds an entry; there is one tick at most.
     pub fn push(&mut self, at: Mono, timer: Timer) {
-        self.heap.push(Reverse((at, timer)));
+        match timer {
+            Timer::Tick => self.tick = Some(at),
+            Timer::Instance(inst) => self.heap.push(Reverse((at, inst))),
+        }
     }
 
-    /// Takes the earliest entry if it is due.
+    /// Takes the tick if it is due, else the earliest entry that is.
     pub fn pop_due(&mut self, now: Mono) -> Option<(Mono, Timer)> {
-        match self.heap.peek() {
-            Some(Reverse((at, _))) if *at <= now => self.heap.pop().map(|Reverse(entry)| entry),
-            _ => None,
+        if let Some(at) = self.tick.take_if(|at| *at <= now) {
+            return Some((at, Timer::Tick));
         }
+        let top = self.heap.peek_mut().filter(|top| top.0.0 <= now)?;
+        let Reverse((at, inst)) = PeekMut::pop(top);
+        Some((at, Timer::Instance(inst)))
     }
 
     /// When the earliest entry is due.
     pub fn next(&self) -> Mono {
-        self.heap.peek().map_or(NEVER, |Reverse((at, _))| *at)
+        let first = self.heap.peek().map_or(NEVER, |Reverse((at, _))| *at);
+        self.tick.map_or(first, |tick| tick.min(first))
     }
 
     /// How many entries the heap holds, overtaken ones included.
     pub fn len(&self) -> usize {
-        self.heap.len()
+        self.heap.len() + usize::from(self.tick.is_some())
     }
 
     /// Whether the heap holds nothing.
     pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
+        self.len() == 0
     }
 }
 
@@ -82,6 +90,16 @@ mod tests {
         assert_eq!(rest, [Timer::Tick, master, peer]);
         assert!(timers.is_empty());
         assert_eq!(timers.next(), NEVER);
+    }
+
+    #[test]
+    fn a_backlog_does_not_hold_the_tick_back() {
+        let mut timers = Timers::default();
+        timers.push(Mono(5), Timer::Instance(InstId::Peer(PeerId(1))));
+        timers.push(Mono(90), Timer::Tick);
+        assert_eq!(timers.next(), Mono(5));
+        assert_eq!(timers.pop_due(Mono(100)), Some((Mono(90), Timer::Tick)));
+        assert_eq!(timers.len(), 1);
     }
 
     #[test]

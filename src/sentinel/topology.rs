@@ -84,7 +84,8 @@ impl Sentinel {
         let down_after_ms = options.down_after_ms;
         let links = &mut self.links;
         let id = self.masters.insert_with(|id| {
-            let link = links.insert_with(|link| Link::new(link, InstId::Master(id), now));
+            let holder = InstId::Master(id);
+            let link = links.insert_with(|link| Link::new(link, holder, down_after_ms, now));
             Master {
                 id,
                 base: Base::new(name.to_vec(), addr, link, down_after_ms, now),
@@ -104,6 +105,7 @@ impl Sentinel {
             }
         });
         self.by_name.insert(name.to_vec(), id);
+        self.places.add(&self.masters[id].base.addr, id);
         self.ping_budget.stale = true;
         self.arm(cx.now, InstId::Master(id));
         id
@@ -170,7 +172,8 @@ impl Sentinel {
         let links = &mut self.links;
         let down_after_ms = self.masters[master].options.down_after_ms;
         let id = self.replicas.insert_with(|id| {
-            let link = links.insert_with(|link| Link::new(link, InstId::Replica(id), now));
+            let holder = InstId::Replica(id);
+            let link = links.insert_with(|link| Link::new(link, holder, down_after_ms, now));
             let base = Base::new(key.clone(), addr, link, down_after_ms, now);
             Replica::new(id, master, base, DataState::new(Role::Slave, now), now)
         });
@@ -195,11 +198,15 @@ impl Sentinel {
         let id = self.peers.insert_with(|id| {
             let holder = InstId::Peer(id);
             let link = match shared {
-                Some(link) => {
-                    links[link].holders.push(holder);
-                    link
+                Some(id) => {
+                    let link = &mut links[id];
+                    link.holders.push(holder);
+                    link.down_after_ms = link.down_after_ms.min(down_after_ms);
+                    // Its clock of silence may be running already.
+                    link.silence_told = None;
+                    id
                 }
-                None => links.insert_with(|link| Link::new(link, holder, now)),
+                None => links.insert_with(|link| Link::new(link, holder, down_after_ms, now)),
             };
             let mut base = Base::new(runid.to_vec(), addr, link, down_after_ms, now);
             base.runid = runid.to_vec();
@@ -249,6 +256,7 @@ impl Sentinel {
         self.remove_all_peers(cx, id);
         let Some(master) = self.masters.remove(id) else { return };
         self.by_name.remove(&master.base.name);
+        self.places.remove(&master.base.addr, id);
         self.release_link(cx, master.base.link, InstId::Master(id));
         self.pending_votes.remove(&id);
         self.saves.touch_master(id);
@@ -309,10 +317,15 @@ impl Sentinel {
                 self.hand_over(link, InstId::Replica(old_id), own);
                 (link, replica.base.runid, replica.data)
             }
-            None => (self.new_link(now, own), Vec::new(), DataState::new(Role::Master, now)),
+            None => {
+                let link = self.new_link(now, own, self.masters[id].base.down_after_ms);
+                (link, Vec::new(), DataState::new(Role::Master, now))
+            }
         };
         let master = &mut self.masters[id];
         let old_addr = std::mem::replace(&mut master.base.addr, new);
+        self.places.remove(&old_addr, id);
+        self.places.add(&master.base.addr, id);
         let old_link = std::mem::replace(&mut master.base.link, link);
         master.base.runid = runid;
         master.base.publish_in_flight = false;
@@ -407,7 +420,7 @@ impl Sentinel {
 }
 
 impl Link {
-    pub(super) fn new(id: LinkId, holder: InstId, now: Mono) -> Link {
+    pub(super) fn new(id: LinkId, holder: InstId, down_after_ms: u64, now: Mono) -> Link {
         Link {
             id,
             holders: vec![holder],
@@ -420,6 +433,9 @@ impl Link {
             last_reply: now,
             last_reconnect: None,
             rtt_8th_ms: None,
+            down_after_ms,
+            holder_down: false,
+            silence_told: None,
         }
     }
 }

@@ -81,7 +81,7 @@ pub enum AskOutcome {
 impl Sentinel {
     /// Takes an ask: tells whether we hold the master down and, if asked for a vote, gives it.
     pub fn asked(&mut self, cx: &mut Cx, ask: &Ask) -> AskOutcome {
-        let Some(id) = self.master_at(cx, ask.ip, ask.port) else {
+        let Some(id) = self.asked_about(cx, ask.ip, ask.port) else {
             return AskOutcome::Answer { down: false, vote: Vote::default() };
         };
         let down = self.says_down(id);
@@ -116,18 +116,13 @@ impl Sentinel {
         (judging && self.masters[id].base.sdown.is) || defect(Defect::SayDownWhenUp)
     }
 
-    fn master_at(&mut self, cx: &mut Cx, host: &[u8], port: i64) -> Option<MasterId> {
+    fn asked_about(&mut self, cx: &mut Cx, host: &[u8], port: i64) -> Option<MasterId> {
         let port = u16::try_from(port).ok()?;
         let ip = match parse_ip(host) {
             Some(ip) => Some(ip),
             None => self.resolve(cx, host),
         };
-        let matches = |id: &MasterId| {
-            let addr = &self.masters[*id].base.addr;
-            let same_ip = ip.is_some() && addr.ip == ip;
-            addr.port == port && (same_ip || addr.host.eq_ignore_ascii_case(host))
-        };
-        self.by_name.values().copied().find(matches)
+        self.master_at(ip, host, port)
     }
 
     /// One vote per epoch and master, for the first who asks.

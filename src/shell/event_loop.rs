@@ -232,6 +232,7 @@ impl<M: Machine> EventLoop<M> {
             step(self);
         }
         self.flush();
+        self.set_gathers();
         Ok(())
     }
 

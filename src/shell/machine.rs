@@ -19,6 +19,9 @@ pub trait Machine {
     fn poll_action(&mut self) -> Option<Action>;
     fn take_save(&mut self, generation: u64) -> Option<SaveJob>;
     fn take_touched(&mut self, into: &mut Vec<ConnId>);
+    fn take_gather(&mut self) -> Option<(ConnId, usize)> {
+        None
+    }
     fn output(&self, conn: ConnId) -> Option<&[u8]>;
     fn sent(&mut self, conn: ConnId, n: usize);
     fn accepted(&mut self, endpoint: Endpoint, fd: i32) -> ConnId;
@@ -54,6 +57,7 @@ impl Machine for Node {
         poll_action(&mut self) -> Option<Action>;
         take_save(&mut self, generation: u64) -> Option<SaveJob>;
         take_touched(&mut self, into: &mut Vec<ConnId>);
+        take_gather(&mut self) -> Option<(ConnId, usize)>;
         sent(&mut self, conn: ConnId, n: usize);
         accepted(&mut self, endpoint: Endpoint, fd: i32) -> ConnId;
         received(&mut self, conn: ConnId, bytes: &[u8]);

@@ -4,14 +4,13 @@
 //! was closed in the same turn cannot reach the one that took its place.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use slab::Slab;
 
-use crate::util::ident::ConnId;
+use crate::util::ident::{ConnId, IdMap};
 use crate::util::time::Mono;
 
 /// Tokens below this belong to the loop itself: signals, the waker, listeners.
@@ -50,7 +49,7 @@ pub struct Socket {
 #[derive(Debug, Default)]
 pub struct Table {
     slots: Slab<Socket>,
-    by_conn: HashMap<ConnId, Token>,
+    by_conn: IdMap<ConnId, Token>,
     generation: u32,
     connecting: usize,
 }

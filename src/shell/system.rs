@@ -1,6 +1,7 @@
 //! Small facts and services of the operating system that the rest of the shell asks for.
 
 use std::io;
+use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -39,6 +40,25 @@ pub fn random_bytes(into: &mut [u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Has the poll tell of input of a socket only when so many bytes of it are there (SO_RCVLOWAT).
+/// Only a matter of efficiency, so failing changes nothing.
+pub fn set_receive_low_water(socket: &impl AsRawFd, bytes: usize) {
+    let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+    let len = std::mem::size_of_val(&bytes) as libc::socklen_t;
+    let level = libc::SOL_SOCKET;
+    // SAFETY: the pointer and the length describe `bytes`, which the kernel only reads. nix has no
+    // call for it.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            libc::SO_RCVLOWAT,
+            (&raw const bytes).cast(),
+            len,
+        );
+    }
 }
 
 /// Lower-case hex digits.

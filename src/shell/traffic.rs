@@ -13,7 +13,7 @@ use super::listen::Listener;
 use super::logging;
 use super::machine::Machine;
 use super::sockets::Stream;
-use super::system::reason;
+use super::system::{self, reason};
 use crate::node::{Closed, Endpoint};
 use crate::sentinel::action::LogLevel;
 use crate::util::ident::ConnId;
@@ -179,6 +179,17 @@ impl<M: Machine> EventLoop<M> {
             self.flush_one(conn);
         }
         self.touched = touched;
+    }
+
+    /// Sets how many bytes a socket holds back before the poll tells of them. Setting it to 1 makes
+    /// the poll tell of what is there already; where it cannot be set, the poll tells of all.
+    pub(super) fn set_gathers(&mut self) {
+        while let Some((conn, bytes)) = self.machine.take_gather() {
+            let socket = self.table.token(conn).and_then(|token| self.table.get(token));
+            if let Some(Stream::Tcp(stream)) = socket.map(|socket| &socket.stream) {
+                system::set_receive_low_water(stream, bytes);
+            }
+        }
     }
 
     fn flush_one(&mut self, conn: ConnId) {

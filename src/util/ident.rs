@@ -1,7 +1,8 @@
 //! Typed ids, handed out by counters and never reused, and the arena that is keyed by them.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::marker::PhantomData;
 use std::ops::{Index, IndexMut};
 
@@ -49,17 +50,44 @@ id_type!(
 
 pub(crate) use id_type;
 
-/// An ordered map from a typed id to its value; ids count up and are never reused.
+/// Hashes ids: numbers that we hand out ourselves, so nobody can choose them to collide.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        // The table takes its buckets from the low bits and its tags from the high ones.
+        let spread = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = spread ^ (spread >> 32);
+    }
+}
+
+/// A map by id for what is looked up all the time and never iterated in an order that matters.
+pub type IdMap<I, T> = HashMap<I, T, BuildHasherDefault<IdHasher>>;
+
+/// A map from a typed id to its value, iterated in the order of the ids; ids count up and are
+/// never reused. Looking up is what happens all the time, iterating is rare: it sorts.
 #[derive(Clone, Debug)]
 pub struct Arena<I, T> {
     next: u64,
-    map: BTreeMap<u64, T>,
+    /// Boxed, as a table keeps room for twice its content at times.
+    map: IdMap<u64, Box<T>>,
     marker: PhantomData<I>,
 }
 
 impl<I, T> Default for Arena<I, T> {
     fn default() -> Self {
-        Arena { next: 1, map: BTreeMap::new(), marker: PhantomData }
+        Arena { next: 1, map: IdMap::default(), marker: PhantomData }
     }
 }
 
@@ -68,20 +96,20 @@ impl<I: Copy + From<u64> + Into<u64>, T> Arena<I, T> {
     pub fn insert_with(&mut self, make: impl FnOnce(I) -> T) -> I {
         let id = self.next;
         self.next += 1;
-        self.map.insert(id, make(I::from(id)));
+        self.map.insert(id, Box::new(make(I::from(id))));
         I::from(id)
     }
 
     pub fn get(&self, id: I) -> Option<&T> {
-        self.map.get(&id.into())
+        self.map.get(&id.into()).map(|value| &**value)
     }
 
     pub fn get_mut(&mut self, id: I) -> Option<&mut T> {
-        self.map.get_mut(&id.into())
+        self.map.get_mut(&id.into()).map(|value| &mut **value)
     }
 
     pub fn remove(&mut self, id: I) -> Option<T> {
-        self.map.remove(&id.into())
+        self.map.remove(&id.into()).map(|value| *value)
     }
 
     pub fn contains(&self, id: I) -> bool {
@@ -89,15 +117,17 @@ impl<I: Copy + From<u64> + Into<u64>, T> Arena<I, T> {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (I, &T)> {
-        self.map.iter().map(|(id, value)| (I::from(*id), value))
+        let mut all: Vec<_> = self.map.iter().map(|(id, value)| (*id, &**value)).collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all.into_iter().map(|(id, value)| (I::from(id), value))
     }
 
     pub fn values(&self) -> impl Iterator<Item = &T> {
-        self.map.values()
+        self.iter().map(|(_, value)| value)
     }
 
     pub fn ids(&self) -> Vec<I> {
-        self.map.keys().map(|id| I::from(*id)).collect()
+        self.iter().map(|(id, _)| id).collect()
     }
 
     pub fn len(&self) -> usize {

@@ -1,0 +1,90 @@
+//! Hellos in batches: while all is calm, a subscription wakes us only when several have come.
+//!
+//! With thousands of masters the hellos of data nodes are most of what arrives, and each of them
+//! says what the sentinels also tell each other directly. So the shell is asked to leave them in
+//! the socket (SO_RCVLOWAT) until there are about two rounds of them; whatever is there is read
+//! before silence counts, and at once when a master goes down.
+#![forbid(unsafe_code)]
+
+use super::Sentinel;
+use super::action::Cx;
+use super::instance::{InstId, MasterId};
+use super::link::LinkId;
+use super::timers::NEVER;
+use crate::util::time::Mono;
+
+/// So many rounds of hellos are gathered.
+const ROUNDS: usize = 2;
+/// What surrounds the text of a message on the wire, in bytes.
+const FRAME_BYTES: usize = 50;
+/// More is not left in a socket.
+const GATHER_MAX_BYTES: usize = 16 * 1024;
+
+impl Sentinel {
+    /// A hello of `bytes` has come over a link: are the next ones left to gather?
+    pub(super) fn consider_gathering(&mut self, cx: &mut Cx, link: LinkId, bytes: usize) {
+        let Some(conn) = self.links[link].pubsub.as_ref().filter(|conn| !conn.gathers) else {
+            return;
+        };
+        let id = conn.id;
+        let Some(&holder) = self.links[link].holders.first() else { return };
+        let master = self.master_of(holder);
+        if !self.bundles() || self.base(holder).sdown.is || !self.is_calm(master) {
+            return;
+        }
+        // Each sentinel sends one per round, we too; half a message less, as their sizes differ.
+        let senders = self.masters[master].peers.len() + 1;
+        let message = bytes + FRAME_BYTES;
+        let wanted = (ROUNDS * senders * message - message / 2).min(GATHER_MAX_BYTES);
+        cx.out.gather(id, wanted);
+        self.set_gathers(link, true);
+    }
+
+    /// All sentinels can be heard directly, and nothing happens that they would tell of.
+    fn is_calm(&self, id: MasterId) -> bool {
+        let master = &self.masters[id];
+        let quiet = !master.base.sdown.is
+            && !master.odown.is
+            && master.failover.is_none()
+            && master.reconf.is_none();
+        let mut peers = self.peers_of(id);
+        quiet && !master.peers.is_empty() && peers.all(|peer| self.connected(peer.base.link))
+    }
+
+    /// When what has gathered is to be read, however little it is.
+    pub(super) fn gathering_ends(&self, inst: InstId) -> Mono {
+        let conn = self.links[self.base(inst).link].pubsub.as_ref();
+        let Some(conn) = conn.filter(|conn| conn.gathers) else { return NEVER };
+        conn.last_received.after(5 * self.periods.publish_ms / 2)
+    }
+
+    /// From the timer.
+    pub(super) fn end_gathering(&mut self, cx: &mut Cx, inst: InstId) {
+        if self.gathering_ends(inst) <= cx.now {
+            self.read_hellos(cx, self.base(inst).link);
+        }
+    }
+
+    /// Something happens around a master: every hello is wanted at once.
+    pub(super) fn read_all_hellos(&mut self, cx: &mut Cx, id: MasterId) {
+        let master = &self.masters[id];
+        let replicas = master.replicas.values().map(|id| self.replicas[*id].base.link);
+        let links: Vec<LinkId> = [master.base.link].into_iter().chain(replicas).collect();
+        for link in links {
+            self.read_hellos(cx, link);
+        }
+    }
+
+    fn read_hellos(&mut self, cx: &mut Cx, link: LinkId) {
+        if let Some(conn) = self.links[link].pubsub.as_ref().filter(|conn| conn.gathers) {
+            cx.out.gather(conn.id, 1);
+            self.set_gathers(link, false);
+        }
+    }
+
+    fn set_gathers(&mut self, link: LinkId, gathers: bool) {
+        if let Some(conn) = &mut self.links[link].pubsub {
+            conn.gathers = gathers;
+        }
+    }
+}
