@@ -105,8 +105,8 @@ pub fn group_of(name: &str) -> Option<usize> {
 /// Which rules do not hold under the faults of a scenario.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Waived {
-    /// Sentinels forget each other (RESET, REMOVE) or have not met yet: a majority of the known ones
-    /// is not one of all.
+    /// Sentinels forget each other (RESET, REMOVE) or have not met yet: a majority of those that
+    /// are known is not one of all.
     pub majority_of_all: bool,
     /// A master is removed and added again: epoch 0 may then stand for another address.
     pub config_epochs: bool,
