@@ -39,17 +39,21 @@ impl World {
         let began = self.checks.count("+promoted-slave");
         let struck = self.strike(fault);
         let patient = course.brisk && self.chance(90);
+        let mut mended = 40;
         if struck.is_some() && patient {
             let options = &self.options;
             let limit = (options.down_after_ms + options.failover_timeout_ms) * MS + SECOND;
-            self.run_until(limit, |world| world.checks.count("+promoted-slave") > began);
-            let pause = 1 + self.rng.below(300);
-            self.run_for(pause * MS);
+            let promoted = |world: &World| world.checks.count("+promoted-slave") > began;
+            mended = if self.run_until(limit, promoted) { 80 } else { 100 };
+            let pause = self.rng.below(50 * MS);
+            self.run_for(pause);
         } else {
             let pause = self.rng.below(course.pause_us);
             self.run_for(pause);
         }
-        self.mend_some(40);
+        self.mend_some(mended);
+        let pause = self.rng.below(100 * MS);
+        self.run_for(pause);
     }
 
     fn draw_fault(&mut self, course: &Course) -> Fault {

@@ -125,10 +125,10 @@ impl Plan {
         let rounds = 2 + rng.below(4) as u32;
         Course {
             rounds: self.rounds.unwrap_or(rounds),
-            episodes: 5 + rng.below(15) as u32,
+            episodes: 10 + rng.below(40) as u32,
             weights,
             brisk: rng.below(4) > 0,
-            pause_us: pick(rng, &[options.down_after_ms * MS, SECOND, 4 * SECOND]),
+            pause_us: pick(rng, &[100 * MS, options.down_after_ms * MS, SECOND, 4 * SECOND]),
             operators,
             wall_jumps: self.wall_jumps,
         }

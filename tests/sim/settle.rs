@@ -139,7 +139,8 @@ impl World {
             violation!(Property::GroupSettles, "not within {} ms: {reason}", limit_us / MS);
         }
         let failovers = self.checks.count("+try-failover");
-        self.run_for(5 * SECOND);
+        let tail = SECOND + self.rng.below(2 * SECOND);
+        self.run_for(tail);
         if let Some(reason) = self.unsettled() {
             violation!(Property::GroupStaysSettled, "settled, and then: {reason}");
         }

@@ -147,6 +147,13 @@ impl World {
         hosts.get(at).copied()
     }
 
+    /// The living data node that some sentinel takes for the master.
+    fn watched_master(&mut self, group: usize) -> Option<HostId> {
+        let at = self.any_running_sentinel()?;
+        let host = self.held_master(at, group)?;
+        self.farm.at(host)?.alive().then_some(host)
+    }
+
     fn any_pair(&mut self) -> (HostId, HostId) {
         let hosts = self.operator() as u64;
         let one = self.rng.below(hosts);
@@ -187,7 +194,10 @@ impl World {
     fn strike_node(&mut self, fault: Fault, group: usize) -> Option<()> {
         let of_master = fault.takes_master()
             || (matches!(fault, Fault::RestartNode | Fault::BusyNode) && self.chance(50));
-        let host = self.any_node(group, of_master)?;
+        let host = match of_master {
+            true => self.watched_master(group).or_else(|| self.any_node(group, true))?,
+            false => self.any_node(group, false)?,
+        };
         match fault {
             Fault::KillMaster | Fault::KillReplica => self.kill_server(host),
             Fault::FreezeMaster | Fault::FreezeReplica => self.freeze_server(host),

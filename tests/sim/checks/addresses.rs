@@ -9,6 +9,7 @@ impl Checks {
         let view = self.view(event.sentinel, group);
         (view.sdown, view.odown) = (false, false);
         view.agreed.clear();
+        view.down.clear();
         event.text.split(' ').nth(3).unwrap_or("").clone_into(&mut view.ip);
     }
 

@@ -25,9 +25,10 @@ impl Checks {
         if !is_master && !event.text.starts_with("slave ") {
             return;
         }
+        let held = &mut self.view(sentinel, group).down;
         match down {
-            true => self.sentinels[sentinel].down.insert(host),
-            false => self.sentinels[sentinel].down.remove(&host),
+            true => held.insert(host),
+            false => held.remove(&host),
         };
         let Some(last) = self.proof_of_life.get(&(sentinel, host)).filter(|_| down) else { return };
         // A master that says it is a replica, or a new process, is held down for that.

@@ -40,7 +40,7 @@ impl Checks {
             violation!(Property::SlaveofWithinTheGroup, "{event:?}")
         };
         let property = Property::PromotedReplicaIsSuitable;
-        let down = self.sentinels[sentinel].down.contains(&host);
+        let down = self.view(sentinel, group).down.contains(&host);
         ensure!(!down, property, "{event:?} is held down by {sentinel}");
         let Some(info) = self.infos.get(&(sentinel, host)) else {
             violation!(property, "{event:?} never answered INFO to {sentinel}")

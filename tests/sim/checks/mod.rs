@@ -44,6 +44,8 @@ struct View {
     /// The address it told last.
     told: String,
     quorum: Option<usize>,
+    /// Hosts of data nodes that it holds down.
+    down: BTreeSet<usize>,
     /// When the last answer 1 of that peer came, if it was its last answer.
     agreed: BTreeMap<usize, Us>,
 }
@@ -59,8 +61,6 @@ struct Watched {
     /// The newest vote it told of, if there is one master only.
     voted_epoch: u64,
     masters: Vec<View>,
-    /// Hosts of data nodes that it holds down.
-    down: BTreeSet<usize>,
 }
 
 /// Something a sentinel logged.
@@ -231,6 +231,7 @@ impl Checks {
                 let view = self.view(sentinel, group);
                 (view.sdown, view.odown, view.attempt) = (false, false, None);
                 view.agreed.clear();
+                view.down.clear();
             }
             "+monitor" | "-monitor" => {
                 *self.view(sentinel, group) = View::default();
