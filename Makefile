@@ -22,7 +22,7 @@ INSTALL_PROGRAM ?= $(PROGRAM)
 export PREFIX DESTDIR BINDIR MANDIR UNITDIR SYSUSERSDIR CONFDIR COMPAT COMPAT_NAMES INSTALL_PROGRAM
 
 .DEFAULT_GOAL := build
-.PHONY: build demo bench test test-clients conformance lint fmt install uninstall clean help
+.PHONY: build demo bench test sim test-clients conformance lint fmt install uninstall clean help
 
 build: ## Build the daemon, optimized (this is what plain `make` does)
 	@utils/get-redis cargo cc
@@ -42,6 +42,14 @@ bench: ## Measure beside redis-sentinel, writes docs/bench.md (FULL=1: an hour; 
 test: ## Run all tests; those against real servers need redis-server and redis-sentinel
 	@utils/get-redis cargo cc redis-server redis-sentinel redis-cli
 	@CARGO="$(CARGO)" utils/run-tests
+
+sim: ## Sweep groups in one process over SEEDS=a..b, or replay SEED=n with a line per event
+	@utils/get-redis cargo cc
+	@$(CARGO) build --locked --profile sim --example sim
+	@$(TARGET)/sim/examples/sim $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS))) \
+		$(if $(SENTINELS),--sentinels $(SENTINELS)) $(if $(MASTERS),--masters $(MASTERS)) \
+		$(if $(REPLICAS),--replicas $(REPLICAS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(PLAIN),--plain) $(if $(QUIET),--quiet)
 
 test-clients: ## Let real clients (Python, Node, Rust, C) work through a failover; needs a network
 	@utils/get-redis cargo cc redis-server redis-cli

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::net::{ConnKey, HostId, Segment, Us};
+use crate::property::{Property, violation};
 use crate::redis::Mode;
 use crate::wire::{self, Stream, Value, Words};
 use crate::world::{Ev, MS, World};
@@ -55,10 +56,13 @@ impl World {
     }
 
     /// Those hosts no longer reach the others; what is on its way waits.
-    pub fn cut_off(&mut self, hosts: &[HostId], group: u32) {
+    pub fn cut_off(&mut self, hosts: &[HostId]) {
         self.trace(|| format!("cut off {hosts:?}"));
         for host in hosts {
-            self.net.set_group(*host, group);
+            for other in (0..=self.operator()).filter(|other| !hosts.contains(other)) {
+                self.net.block(*host, other, true);
+                self.net.block(other, *host, true);
+            }
         }
     }
 
@@ -70,13 +74,18 @@ impl World {
             .conns
             .iter()
             .filter_map(|(key, conn)| {
-                (!self.net.reach(conn.hosts[0], conn.hosts[1])).then_some(*key)
+                let well = self.net.reach(conn.hosts[0], conn.hosts[1]) && !conn.swallowed;
+                (!well).then_some(*key)
             })
             .collect();
-        for host in 0..=self.operator() {
-            self.net.set_group(host, 0);
+        self.net.mend();
+        for at in 0..self.sentinels.len() {
+            if self.sentinels[at].lost {
+                self.net.isolate(at, true);
+            }
         }
         for key in cut {
+            self.net.conns.get_mut(&key).expect("listed").swallowed = false;
             if self.rng.below(2) == 0 {
                 self.reset(key);
             }
@@ -88,7 +97,7 @@ impl World {
     }
 
     /// Both sides find a connection dead; what was on its way is lost.
-    fn reset(&mut self, key: ConnKey) {
+    pub fn reset(&mut self, key: ConnKey) {
         for side in [0, 1] {
             let Some(conn) = self.net.conns.get_mut(&key) else { return };
             conn.pipes[side].queue.clear();
@@ -110,14 +119,17 @@ impl World {
             }
         }
         if silently {
-            self.net.set_group(sentinel, 1_000 + sentinel as u32);
+            self.sentinels[sentinel].lost = true;
+            self.net.isolate(sentinel, true);
         }
     }
 
     /// It runs again, with the file it left.
     pub fn restart_sentinel(&mut self, sentinel: usize) {
         self.trace(|| format!("restart {sentinel}"));
-        self.net.set_group(sentinel, 0);
+        if std::mem::take(&mut self.sentinels[sentinel].lost) {
+            self.net.isolate(sentinel, false);
+        }
         for (key, side) in self.net.waiting() {
             self.schedule(self.now, Ev::Deliver(key, side));
         }
@@ -171,6 +183,6 @@ impl World {
             }
             self.run_for(MS);
         }
-        panic!("no answer within 10 s");
+        violation!(Property::ClientsAreAnswered, "no answer within 10 s");
     }
 }

@@ -13,8 +13,9 @@ use sentineld::util::rng::Rng;
 use sentineld::util::time::{Clock, Mono, Wall};
 
 use crate::brain::{Brain, Save};
-use crate::checks::FileView;
+use crate::checks::{FileView, Info};
 use crate::net::{ConnKey, HostId, Net, Segment, Side, Us, WINDOW_BYTES};
+use crate::property::{Property, ensure, violation};
 use crate::wire::{Stream, Value, show, show_words};
 use crate::world::{Ev, MS, World};
 
@@ -45,6 +46,20 @@ pub struct Disk {
     save: Save,
 }
 
+/// What a disk does with saves.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum DiskMode {
+    /// As the options of the world say.
+    #[default]
+    Plain,
+    /// They take so long.
+    Slow(Us),
+    /// That many in a hundred fail.
+    Failing(u64),
+    /// There is no room.
+    Full,
+}
+
 pub struct SentinelHost {
     pub host: HostId,
     pub node: Option<Brain>,
@@ -71,6 +86,16 @@ pub struct SentinelHost {
     turns: (u64, u32),
     /// It dies in this turn.
     doomed: bool,
+    /// It dies after so many more actions.
+    pub actions_left: Option<u64>,
+    /// Its host went down with it: nobody even says that it is gone.
+    pub lost: bool,
+    /// What its disk does now.
+    pub disk_mode: DiskMode,
+    /// An operator told it to end.
+    pub may_exit: bool,
+    /// How far the wall clock has been put forward or back.
+    pub wall_shift_ms: i64,
 }
 
 /// A file system with nothing in it.
@@ -119,12 +144,18 @@ impl SentinelHost {
             next_pid: 100,
             turns: (0, 0),
             doomed: false,
+            actions_left: None,
+            lost: false,
+            disk_mode: DiskMode::Plain,
+            may_exit: false,
+            wall_shift_ms: 0,
         }
     }
 
     fn clock(&self, now: Us) -> Clock {
         let ms = now / MS;
-        let wall = Wall { unix_ms: EPOCH_UNIX_MS + ms, utc_offset_s: 0 };
+        let unix_ms = (EPOCH_UNIX_MS + ms).saturating_add_signed(self.wall_shift_ms);
+        let wall = Wall { unix_ms, utc_offset_s: 0 };
         Clock { mono: Mono(self.boot_ms + ms), wall }
     }
 
@@ -172,6 +203,11 @@ impl SentinelHost {
             next_pid: self.next_pid,
             turns: (0, 0),
             doomed: false,
+            actions_left: None,
+            lost: self.lost,
+            disk_mode: self.disk_mode,
+            may_exit: false,
+            wall_shift_ms: self.wall_shift_ms,
         };
     }
 }
@@ -190,7 +226,8 @@ impl World {
         let host = &mut self.sentinels[sentinel];
         let loaded = load(&host.file, None, &[], &mut NoFiles);
         let loaded = loaded.unwrap_or_else(|error| {
-            panic!("sentinel {sentinel} cannot load: {error:?}\n{}", show(&host.file))
+            let file = show(&host.file);
+            violation!(Property::OwnFileLoads, "sentinel {sentinel}: {error:?}\n{file}")
         });
         let facts = ProcessFacts { pid: 1, tcp_port: SENTINEL_PORT, ..ProcessFacts::default() };
         let clock = host.clock(self.now);
@@ -202,16 +239,18 @@ impl World {
         self.trace(|| format!("start {sentinel}, {run_id}"));
         self.node(sentinel).start();
         self.drain(sentinel);
-        let at = self.now + self.rng.below(200 * MS);
+        let at = self.now + self.rng.below(20 * MS);
         self.wake_at(sentinel, at);
     }
 
     /// A segment for one of its sockets.
     pub fn sentinel_gets(&mut self, sentinel: usize, key: ConnKey, side: Side, segment: Segment) {
-        let running = self.sentinels[sentinel].node.is_some();
+        let listens = self.sentinels[sentinel].node.is_some() && !self.net.refuses(sentinel);
         let end = &mut self.net.conns.get_mut(&key).expect("it delivers").ends[side];
         match segment {
-            Segment::Syn if !running => return self.send(key, side, Segment::Refused),
+            Segment::Syn if !listens => {
+                return self.send(key, side, Segment::Refused);
+            }
             Segment::Syn => {
                 end.open = true;
                 return self.input(sentinel, Input::Accept(key));
@@ -241,7 +280,8 @@ impl World {
             let more = self.node(sentinel).run_due();
             self.drain(sentinel);
             rounds += 1;
-            assert!(rounds < MAX_ROUNDS, "sentinel {sentinel} has always more that is due");
+            let property = Property::TurnsAreBounded;
+            ensure!(rounds < MAX_ROUNDS, property, "{sentinel} has always more that is due");
             if !more {
                 break;
             }
@@ -264,7 +304,7 @@ impl World {
         let ms = self.now / MS;
         let turns = &mut self.sentinels[sentinel].turns;
         *turns = if turns.0 == ms { (ms, turns.1 + 1) } else { (ms, 1) };
-        assert!(turns.1 < MAX_TURNS_PER_MS, "sentinel {sentinel} spins");
+        ensure!(turns.1 < MAX_TURNS_PER_MS, Property::TurnsAreBounded, "{sentinel} spins");
     }
 
     /// Hands one input over, in no order among connections; false: there is none.
@@ -334,18 +374,35 @@ impl World {
         }
     }
 
-    /// Valid answers of data nodes to PING, in the moment they are read.
+    /// What data nodes and peers told, in the moment it is read: valid answers to PING, INFO, and
+    /// what peers say of a master.
     fn look_for_life(&mut self, sentinel: usize, key: ConnKey, bytes: &[u8]) {
-        let from = self.net.conns[&key].hosts[1];
-        if self.farm.at(from).is_none() {
+        let conn = self.net.conns.get_mut(&key).expect("it is read from");
+        let [client, from] = conn.hosts;
+        if client != sentinel {
             return;
         }
         let stream = self.sentinels[sentinel].reads.entry(key).or_default();
         stream.push(bytes);
         while let Some(value) = stream.next_value() {
-            let (Value::Simple(text) | Value::Error(text)) = value else { continue };
-            if text.starts_with(b"PONG") || text.starts_with(b"LOADING") {
-                self.checks.proof_of_life.insert((sentinel, from), self.now);
+            match value {
+                Value::Simple(text) | Value::Error(text)
+                    if text.starts_with(b"PONG") || text.starts_with(b"LOADING") =>
+                {
+                    self.checks.proof_of_life.insert((sentinel, from), self.now);
+                }
+                Value::Bulk(text) => {
+                    let infos = &mut self.checks.infos;
+                    let info = Info::parse(self.now, &text, infos.get(&(sentinel, from)));
+                    infos.insert((sentinel, from), info);
+                }
+                Value::Array(items) if from < self.options.sentinels => {
+                    if let Some(group) = conn.about.pop_front() {
+                        let down = items.first() == Some(&Value::Int(1));
+                        self.checks.heard(self.now, sentinel, from, group, down);
+                    }
+                }
+                _ => {}
             }
         }
     }
@@ -388,6 +445,10 @@ impl World {
         while !self.sentinels[sentinel].doomed {
             let Some(action) = self.node(sentinel).poll_action() else { break };
             self.act(sentinel, action);
+            if let Some(left) = &mut self.sentinels[sentinel].actions_left {
+                *left = left.saturating_sub(1);
+                self.sentinels[sentinel].doomed |= *left == 0;
+            }
         }
         if !self.sentinels[sentinel].doomed {
             self.tap(sentinel);
@@ -429,11 +490,14 @@ impl World {
                 let at = self.now + self.rng.below(20 * MS);
                 self.schedule(at, Ev::ChildEnds { sentinel, life, pid });
             }
-            Action::Kill { pid } => panic!("kill {pid}: scripts end by themselves here"),
+            Action::Kill { pid } => {
+                let property = Property::ScriptsAreLimited;
+                violation!(property, "{sentinel} kills {pid}, which ends by itself")
+            }
             Action::Log { text, .. } => self.log(sentinel, &show(&text)),
             Action::Publish { .. } => panic!("events are turned into replies by the node"),
             Action::SetLogLevel { .. } => {}
-            Action::Exit { code, .. } => panic!("sentinel {sentinel} exits with {code}"),
+            Action::Exit { code, .. } => self.exits(sentinel, code),
         }
     }
 
@@ -458,11 +522,18 @@ impl World {
 
     fn persist(&mut self, sentinel: usize, generation: u64) {
         let (from, to) = self.options.save_us;
-        let took = from + self.rng.below(to - from + 1);
-        let fails = self.rng.below(100) < self.options.save_fails_percent;
+        let mut took = from + self.rng.below(to - from + 1);
+        let mut fails = self.rng.below(100) < self.options.save_fails_percent;
+        match self.sentinels[sentinel].disk_mode {
+            DiskMode::Plain => {}
+            DiskMode::Slow(us) => took = us,
+            DiskMode::Failing(percent) => fails = self.rng.below(100) < percent,
+            DiskMode::Full => fails = true,
+        }
         let save = self.node(sentinel).take_save(generation).expect("it was announced");
         let host = &mut self.sentinels[sentinel];
-        assert!(host.disk.is_none(), "two saves of {sentinel} at the same time");
+        let free = host.disk.is_none();
+        ensure!(free, Property::OneSaveAtATime, "two saves of {sentinel} at the same time");
         host.disk = Some(Disk { generation, began: self.now, fails, save });
         let life = host.life;
         self.schedule(self.now + took, Ev::Saved { sentinel, life });
@@ -493,7 +564,8 @@ impl World {
                 continue;
             };
             let len = output.len();
-            assert!(len <= MAX_OUTPUT_BYTES, "{len} bytes unsent by sentinel {sentinel}");
+            let property = Property::QueuesAreBounded;
+            ensure!(len <= MAX_OUTPUT_BYTES, property, "{len} bytes unsent by {sentinel}");
             let (stream, seen) = host.taps.entry(key).or_default();
             stream.push(&output[*seen..]);
             *seen = len;
@@ -502,33 +574,42 @@ impl World {
     }
 
     fn look(&mut self, sentinel: usize, key: ConnKey) {
-        let World { sentinels, net, farm, checks, tracing, now, .. } = self;
+        let World { sentinels, net, farm, checks, tracer, now, .. } = self;
         let conn = net.conns.get_mut(&key).expect("open");
-        let name = |host: HostId| farm.at(host).map(|server| format!("m{}", server.group));
-        let group = |ip: &str| name(Net::host_of(ip.parse().ok()?)?);
+        let group_at = |host: HostId| farm.at(host).map(|server| server.group);
+        let group = |ip: &str| group_at(Net::host_of(ip.parse().ok()?)?);
         let client = conn.hosts[0] == sentinel;
         let other = conn.hosts[usize::from(client)];
         let host = &mut sentinels[sentinel];
         let (stream, _) = host.taps.get_mut(&key).expect("it was written to");
-        let mut asked = Vec::new();
         while client && let Some(words) = stream.next_request() {
-            if *tracing && !matches!(&words[0][..], b"PING" | b"INFO" | b"PUBLISH") {
-                eprintln!("{now:>10} us  [{sentinel}] to {other}: {}", show_words(&words));
+            if tracer.is_on() && !matches!(&words[0][..], b"PING" | b"INFO" | b"PUBLISH") {
+                tracer.line(*now, &format!("[{sentinel}] to {other}: {}", show_words(&words)));
             }
-            checks.requested(*now, sentinel, &words, &group, name(other));
-            asked.push(words);
+            checks.requested(*now, sentinel, &words, &group, (other, group_at(other)));
+            if other < self.options.sentinels {
+                if words.len() == 6 {
+                    conn.about.extend(group(&show(&words[2])));
+                }
+                conn.asked.push_back(words);
+            }
         }
         while !client && let Some(value) = stream.next_value() {
-            let words = conn.asked.pop_front();
-            let words = words.unwrap_or_else(|| panic!("{sentinel}: {value:?} unasked"));
-            if *tracing && words[0] == b"SENTINEL" {
-                eprintln!("{now:>10} us  [{sentinel}] answers {other}: {value:?}");
+            let Some(words) = conn.asked.pop_front() else {
+                violation!(Property::AnswersFollowRequests, "{sentinel}: {value:?} unasked")
+            };
+            if tracer.is_on() && words[0] == b"SENTINEL" {
+                tracer.line(*now, &format!("[{sentinel}] answers {other}: {value:?}"));
             }
             checks.answered(sentinel, &words, &value, &group, &host.view);
         }
-        if other < sentinels.len() {
-            conn.asked.extend(asked);
-        }
+    }
+
+    /// It ended by itself.
+    fn exits(&mut self, sentinel: usize, code: i32) {
+        let told = std::mem::take(&mut self.sentinels[sentinel].may_exit);
+        ensure!(told, Property::NoExit, "sentinel {sentinel} exits with {code}");
+        self.sentinels[sentinel].doomed = true;
     }
 
     /// Writes what the sockets take.

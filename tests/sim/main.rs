@@ -6,13 +6,21 @@
 
 mod brain;
 mod checks;
+mod coverage;
 mod elections;
 mod faults;
 mod hosts;
+mod live;
 mod net;
 mod operators;
+mod outcome;
+mod plan;
+mod property;
 mod redis;
 mod scenarios;
 mod settle;
+mod sweep;
+mod trace;
+mod trouble;
 mod wire;
 mod world;

@@ -68,19 +68,36 @@ pub struct Conn {
     pub ends: [End; 2],
     pub pipes: [Pipe; 2],
     pub from_port: u16,
+    /// It never comes about.
+    pub swallowed: bool,
     /// The observers' note: requests written and not answered yet.
     pub asked: VecDeque<Words>,
+    /// The observers' note: which masters a sentinel asked about and has no answer for yet.
+    pub about: VecDeque<usize>,
 }
 
-/// The network: hosts in groups that cannot reach each other, and the connections.
+/// The network: which hosts reach which others, and the connections.
 #[derive(Debug)]
 pub struct Net {
     pub conns: BTreeMap<ConnKey, Conn>,
     next: u64,
-    /// Hosts of different numbers do not reach each other.
-    groups: Vec<u32>,
+    hosts: usize,
+    /// From a host to another, at `from * hosts + to`.
+    ways: Vec<Way>,
+    /// Takes no new connections: they are refused.
+    refuses: Vec<bool>,
     /// One way, drawn anew for each segment.
     pub latency_us: (Us, Us),
+}
+
+/// From a host to another.
+#[derive(Clone, Copy, Default, Debug)]
+struct Way {
+    /// What is sent waits.
+    blocked: bool,
+    /// New connections come to nothing, and nobody is told.
+    swallows: bool,
+    extra_us: Us,
 }
 
 /// The most a pipe takes before its writer has to wait.
@@ -88,7 +105,9 @@ pub const WINDOW_BYTES: usize = 64 * 1024;
 
 impl Net {
     pub fn new(hosts: usize, latency_us: (Us, Us)) -> Net {
-        Net { conns: BTreeMap::new(), next: 1, groups: vec![0; hosts], latency_us }
+        let ways = vec![Way::default(); hosts * hosts];
+        let refuses = vec![false; hosts];
+        Net { conns: BTreeMap::new(), next: 1, hosts, ways, refuses, latency_us }
     }
 
     /// Data nodes and sentinels have one address each.
@@ -102,12 +121,62 @@ impl Net {
         Some(usize::from(high) * 200 + usize::from(low.checked_sub(1)?))
     }
 
+    /// Whether what `one` sends arrives at `other`, and the other way round.
     pub fn reach(&self, one: HostId, other: HostId) -> bool {
-        self.groups[one] == self.groups[other]
+        !self.way(one, other).blocked && !self.way(other, one).blocked
     }
 
-    pub fn set_group(&mut self, host: HostId, group: u32) {
-        self.groups[host] = group;
+    fn way(&self, from: HostId, to: HostId) -> Way {
+        self.ways[from * self.hosts + to]
+    }
+
+    fn way_mut(&mut self, from: HostId, to: HostId) -> &mut Way {
+        &mut self.ways[from * self.hosts + to]
+    }
+
+    /// What `from` sends to `to` waits from now on, or goes again.
+    pub fn block(&mut self, from: HostId, to: HostId, blocked: bool) {
+        self.way_mut(from, to).blocked = blocked;
+    }
+
+    /// Both ways between a host and all others.
+    pub fn isolate(&mut self, host: HostId, isolated: bool) {
+        for other in (0..self.hosts).filter(|other| *other != host) {
+            self.block(host, other, isolated);
+            self.block(other, host, isolated);
+        }
+    }
+
+    /// New connections from `from` to `to` come to nothing, and nobody is told.
+    pub fn swallow(&mut self, from: HostId, to: HostId) {
+        self.way_mut(from, to).swallows = true;
+    }
+
+    /// New connections to `host` are refused, or not.
+    pub fn refuse(&mut self, host: HostId, refuses: bool) {
+        self.refuses[host] = refuses;
+    }
+
+    pub fn refuses(&self, host: HostId) -> bool {
+        self.refuses[host]
+    }
+
+    /// Both ways take longer from now on.
+    pub fn slow_down(&mut self, one: HostId, other: HostId, extra_us: Us) {
+        self.way_mut(one, other).extra_us = extra_us;
+        self.way_mut(other, one).extra_us = extra_us;
+    }
+
+    /// Whether anything is as it should not be.
+    pub fn is_ill(&self) -> bool {
+        let well = |way: &Way| !way.blocked && !way.swallows && way.extra_us == 0;
+        !self.ways.iter().all(well) || self.refuses.contains(&true)
+    }
+
+    /// All hosts reach each other, as fast as ever.
+    pub fn mend(&mut self) {
+        self.ways.fill(Way::default());
+        self.refuses.fill(false);
     }
 
     pub fn delay(&self, rng: &mut Rng) -> Us {
@@ -128,7 +197,9 @@ impl Net {
         let ends = [End { open: true, conn, ..End::default() }, End::default()];
         let from_port = 20_000 + (self.next % 40_000) as u16;
         let pipes = [Pipe::default(), Pipe::default()];
-        self.conns.insert(key, Conn { hosts, ends, pipes, from_port, asked: VecDeque::new() });
+        let swallowed = self.way(hosts[0], hosts[1]).swallows;
+        let (asked, about) = (VecDeque::new(), VecDeque::new());
+        self.conns.insert(key, Conn { hosts, ends, pipes, from_port, swallowed, asked, about });
         let at = self.send(now, rng, key, 0, Segment::Syn);
         // What follows the first segment goes only after its answer.
         let round_trip = self.delay(rng) + self.delay(rng);
@@ -146,7 +217,9 @@ impl Net {
         side: Side,
         segment: Segment,
     ) -> Us {
-        let delay = self.delay(rng);
+        let conn = self.conns.get(&key).expect("a live connection");
+        let extra_us = self.way(conn.hosts[side], conn.hosts[1 - side]).extra_us;
+        let delay = self.delay(rng) + extra_us;
         let pipe = &mut self.conns.get_mut(&key).expect("a live connection").pipes[side];
         let at = (now + delay).max(pipe.last_arrive);
         pipe.last_arrive = at;
@@ -160,7 +233,8 @@ impl Net {
     /// The next segment of a pipe, if it has arrived and nothing is in its way.
     pub fn arrived(&mut self, now: Us, key: ConnKey, side: Side) -> Option<Segment> {
         let conn = self.conns.get_mut(&key)?;
-        if self.groups[conn.hosts[0]] != self.groups[conn.hosts[1]] {
+        let way = self.ways[conn.hosts[side] * self.hosts + conn.hosts[1 - side]];
+        if way.blocked || conn.swallowed {
             return None;
         }
         let pipe = &mut conn.pipes[side];

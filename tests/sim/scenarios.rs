@@ -4,6 +4,7 @@
 use sentineld::util::rng::Rng;
 
 use crate::net::{HostId, Us};
+use crate::property::Property;
 use crate::redis::Mode;
 use crate::settle::{random_options, seeds};
 use crate::world::{MS, Options, SECOND, Trap, World};
@@ -25,7 +26,8 @@ fn chance(world: &mut World, percent: u64) -> bool {
 /// The master is away, one way or the other; waits until all have another one.
 fn await_failover(world: &mut World, old: HostId) {
     let limit = world.options.down_after_ms * MS + 40 * SECOND;
-    world.await_for("all have a new master", limit, |world| world.all_moved(0, old));
+    let (property, what) = (Property::MasterIsReplaced, "all have a new master");
+    world.await_property(property, what, limit, |world| world.all_moved(0, old));
 }
 
 #[test]
@@ -164,7 +166,7 @@ fn partition() {
         if world.options.replicas > 1 && chance(&mut world, 30) {
             cut.push(last);
         }
-        world.cut_off(&cut, 1);
+        world.cut_off(&cut);
         let limit = world.options.down_after_ms * MS + 40 * SECOND;
         world.await_for("the majority has a new master", limit, |world| {
             (minority..world.options.sentinels).all(|at| world.held_master(at, 0) != Some(master))
@@ -185,7 +187,7 @@ fn restless_network() {
         for _ in 0..6 {
             let hosts = world.options.sentinels + data;
             let cut: Vec<HostId> = (0..hosts).filter(|_| chance(&mut world, 35)).collect();
-            world.cut_off(&cut, 1);
+            world.cut_off(&cut);
             let pause = world.rng.below(6_000) * MS;
             world.run_for(pause);
             if chance(&mut world, 70) {
@@ -393,7 +395,7 @@ fn trouble(world: &mut World) {
         3 | 4 => {
             let hosts = world.options.sentinels + world.farm.servers.len();
             let cut: Vec<HostId> = (0..hosts).filter(|_| chance(world, 30)).collect();
-            world.cut_off(&cut, 1);
+            world.cut_off(&cut);
         }
         5 => world.heal(),
         6 | 7 if server.running => world.kill_server(host),

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use sentineld::util::rng::Rng;
 
 use crate::net::{HostId, Net, Us};
+use crate::property::{Property, ensure, violation};
+use crate::wire::Value;
 use crate::world::{MS, Options, SECOND, World};
 
 /// The seeds of a scenario: `count` of them, or the one that is to be replayed.
@@ -61,14 +63,15 @@ impl World {
 
     /// From the start to a group that has found itself.
     pub fn discover(&mut self) {
-        self.await_for("everything is discovered", 20 * SECOND, World::discovered);
+        let (property, what) = (Property::EverybodyIsFound, "everything is discovered");
+        self.await_property(property, what, 20 * SECOND, World::discovered);
         let pause = 3 * SECOND + self.rng.below(2_000) * MS;
         self.run_for(pause);
     }
 
     /// The address that a sentinel's file gives for a master.
     pub fn filed_master(&self, sentinel: usize, group: usize) -> Option<HostId> {
-        let master = self.sentinels[sentinel].view.masters.get(&World::master_name(group))?;
+        let master = self.sentinels[sentinel].view.master(group)?;
         Net::host_of(master.ip.parse().ok()?)
     }
 
@@ -133,14 +136,16 @@ impl World {
     pub fn settle(&mut self, limit_us: Us) {
         if !self.run_until(limit_us, |world| world.unsettled().is_none()) {
             let reason = self.unsettled().unwrap_or_default();
-            panic!("not settled within {} ms: {reason}", limit_us / MS);
+            violation!(Property::GroupSettles, "not within {} ms: {reason}", limit_us / MS);
         }
         let failovers = self.checks.count("+try-failover");
-        self.run_for(5 * SECOND);
+        let tail = SECOND + self.rng.below(2 * SECOND);
+        self.run_for(tail);
         if let Some(reason) = self.unsettled() {
-            panic!("settled, and then: {reason}");
+            violation!(Property::GroupStaysSettled, "settled, and then: {reason}");
         }
-        assert_eq!(self.checks.count("+try-failover"), failovers, "a failover after the end");
+        let quiet = self.checks.count("+try-failover") == failovers;
+        ensure!(quiet, Property::GroupStaysSettled, "a failover though all is well");
         self.ask_everybody();
     }
 
@@ -153,9 +158,13 @@ impl World {
             let held = self.held_master(at, 0).expect("settled");
             let words: [&[u8]; 3] = [b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", b"m0"];
             let reply = self.command(at, &words);
-            let crate::wire::Value::Array(items) = reply else { panic!("{reply:?}") };
             let ip = Net::ip_of(held).to_string();
-            assert_eq!(items[0].text(), Some(ip.as_bytes()));
+            let told = match &reply {
+                Value::Array(items) => items.first().and_then(Value::text),
+                _ => None,
+            };
+            let property = Property::ClientsAreToldTheMaster;
+            ensure!(told == Some(ip.as_bytes()), property, "{at} tells {reply:?}, not {ip}");
         }
     }
 

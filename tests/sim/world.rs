@@ -8,9 +8,12 @@ use std::collections::{BTreeMap, BinaryHeap};
 use sentineld::util::rng::Rng;
 
 use crate::checks::Checks;
+use crate::coverage::Stats;
 use crate::hosts::{Disk, Input, SentinelHost};
 use crate::net::{ConnKey, HostId, Net, Segment, Side, Us};
+use crate::property::{Property, ensure};
 use crate::redis::{Client, Effect, Farm, REPLICATION_TICK_US};
+use crate::trace::Tracer;
 use crate::wire::Stream;
 
 pub const MS: Us = 1_000;
@@ -72,6 +75,8 @@ pub enum Ev {
     },
     Relay(HostId, Vec<u8>),
     Replication,
+    /// A sentinel that stands still goes on.
+    Resume(usize),
 }
 
 /// A scenario's hand on a moment inside a sentinel's turn: at that event, of that sentinel or any.
@@ -95,7 +100,10 @@ pub struct World {
     pub sentinels: Vec<SentinelHost>,
     pub checks: Checks,
     pub trap: Option<Trap>,
-    pub tracing: bool,
+    pub tracer: Tracer,
+    /// Whoever runs this world says how it ended.
+    pub caught: bool,
+    pub stats: Stats,
     queue: BinaryHeap<Reverse<(Us, u64, Ev)>>,
     queued: u64,
     /// What arrived for the operator.
@@ -104,7 +112,7 @@ pub struct World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() && !self.caught {
             let (seed, name) = (self.seed, self.name);
             eprintln!("seed {seed} at {} us, {:?}", self.now, self.options);
             eprintln!("replay: SIM_SEED={seed} cargo test --test sim {name}");
@@ -115,6 +123,7 @@ impl Drop for World {
 impl World {
     /// A group whose sentinels start within a moment.
     pub fn new(name: &'static str, seed: u64, options: Options) -> World {
+        crate::outcome::install_hook();
         let mut rng = Rng::new(seed);
         let sentinels = options.sentinels;
         let farm = Farm::new(sentinels, options.masters, options.replicas, &mut rng);
@@ -130,7 +139,9 @@ impl World {
             sentinels: Vec::new(),
             checks,
             trap: None,
-            tracing: std::env::var("SIM_SEED").is_ok(),
+            tracer: Tracer { printing: std::env::var("SIM_SEED").is_ok(), ..Tracer::default() },
+            caught: false,
+            stats: Stats::default(),
             queue: BinaryHeap::new(),
             queued: 0,
             inbox: BTreeMap::new(),
@@ -180,10 +191,21 @@ impl World {
         self.queue.push(Reverse((at, self.queued, ev)));
     }
 
-    pub fn trace(&self, text: impl FnOnce() -> String) {
-        if self.tracing {
-            eprintln!("{:>10} us  {}", self.now, text());
+    pub fn trace(&mut self, text: impl FnOnce() -> String) {
+        if self.tracer.is_on() {
+            self.tracer.line(self.now, &text());
         }
+    }
+
+    /// What was counted, with what the checkers counted.
+    pub fn take_stats(&mut self) -> Stats {
+        let mut stats = std::mem::take(&mut self.stats);
+        stats.worlds = 1;
+        stats.virtual_us = self.now;
+        stats.completed = self.checks.completed;
+        stats.looked = self.checks.looked;
+        stats.events = std::mem::take(&mut self.checks.counts);
+        stats
     }
 
     /// One thing happens; how far the clock went is in `now`.
@@ -214,6 +236,11 @@ impl World {
                     self.farm.deliver(host, &text, &mut effects);
                 }
                 self.apply(host, effects);
+            }
+            Ev::Resume(sentinel) => {
+                if self.sentinels[sentinel].paused {
+                    self.resume(sentinel);
+                }
             }
             Ev::Replication => {
                 self.farm.tick(self.now, &self.net, &mut self.rng);
@@ -250,8 +277,19 @@ impl World {
 
     /// Waits for a thing that has to come.
     pub fn await_for(&mut self, what: &str, limit_us: Us, holds: impl FnMut(&World) -> bool) {
+        self.await_property(Property::Scenario, what, limit_us, holds);
+    }
+
+    /// Waits for a thing that has to come, or else that property is broken.
+    pub fn await_property(
+        &mut self,
+        property: Property,
+        what: &str,
+        limit_us: Us,
+        holds: impl FnMut(&World) -> bool,
+    ) {
         let came = self.run_until(limit_us, holds);
-        assert!(came, "within {} ms: {what}", limit_us / MS);
+        ensure!(came, property, "within {} ms: {what}", limit_us / MS);
     }
 
     /// Something for the next turn of a sentinel.
@@ -325,10 +363,13 @@ impl World {
 
     fn server_gets(&mut self, host: HostId, key: ConnKey, segment: Segment) {
         let running = self.farm.at(host).is_some_and(|server| server.running);
+        let listens = running && !self.net.refuses(host);
         let alive = self.farm.at(host).is_some_and(|server| server.alive());
         let conn = self.net.conns.get_mut(&key).expect("it delivers");
         match segment {
-            Segment::Syn if !running => self.send(key, 1, Segment::Refused),
+            Segment::Syn if !listens => {
+                self.send(key, 1, Segment::Refused);
+            }
             Segment::Syn => {
                 conn.ends[1].open = true;
                 self.farm.at_mut(host).clients.insert(key, Client::default());
@@ -363,10 +404,10 @@ impl World {
                         self.schedule(at, Ev::Relay(to, text));
                     }
                 }
-                Effect::Role(master) => self.trace(|| match master {
-                    None => format!("node {host} is a master"),
-                    Some(master) => format!("node {host} follows {master}"),
-                }),
+                Effect::Role(None) => self.trace(|| format!("node {host} is a master")),
+                Effect::Role(Some(master)) => {
+                    self.trace(|| format!("node {host} follows {master}"));
+                }
             }
         }
     }

@@ -1,0 +1,64 @@
+//! What hellos tell: epochs that never go back, and one address per config epoch.
+#![forbid(unsafe_code)]
+
+use super::{Checks, Event, group_of};
+use crate::property::{Property, ensure, violation};
+
+impl Checks {
+    pub(super) fn note_switch(&mut self, event: &Event, group: usize) {
+        let view = self.view(event.sentinel, group);
+        (view.sdown, view.odown) = (false, false);
+        view.agreed.clear();
+        view.down.clear();
+        event.text.split(' ').nth(3).unwrap_or("").clone_into(&mut view.ip);
+    }
+
+    pub(super) fn check_hello(&mut self, sentinel: usize, text: &str) {
+        self.looked += 1;
+        let mut fields = [""; 8];
+        let mut count = 0;
+        for (n, field) in text.split(',').enumerate() {
+            count = n + 1;
+            if let Some(place) = fields.get_mut(n) {
+                *place = field;
+            }
+        }
+        let (current, config) = (fields[3].parse::<u64>(), fields[7].parse::<u64>());
+        let group = group_of(fields[4]);
+        let (8, Ok(current), Ok(config), Some(group)) = (count, current, config, group) else {
+            violation!(Property::OutputIsWellFormed, "hello {text} of {sentinel}")
+        };
+        let watched = &mut self.sentinels[sentinel];
+        let own = fields[2] == watched.run_id;
+        ensure!(own, Property::OutputIsWellFormed, "hello {text} of {sentinel}");
+        // A newer epoch may have been met after it was written, in the same turn.
+        let (known, told) = (watched.current_epoch, watched.told_epoch);
+        let honest = current <= known && current >= told;
+        let property = Property::EpochsNeverGoBack;
+        ensure!(honest, property, "hello {text} of {sentinel}, which is at {known}, told {told}");
+        watched.told_epoch = current;
+        self.check_address(sentinel, group, config, fields[5]);
+    }
+
+    fn check_address(&mut self, sentinel: usize, group: usize, config: u64, ip: &str) {
+        let view = self.view(sentinel, group);
+        let (old, was) = (view.config_epoch, &view.told);
+        let property = Property::EpochsNeverGoBack;
+        ensure!(config >= old, property, "{sentinel} goes back to config {config} from {old}");
+        let moved = !was.is_empty() && was != ip;
+        let property = Property::AddressesMoveForward;
+        let forward = !moved || config > old;
+        ensure!(forward, property, "{sentinel} moves to {ip} from {was} in config epoch {config}");
+        view.config_epoch = config;
+        if moved || was.is_empty() {
+            ip.clone_into(&mut view.told);
+        }
+        let key = (group, config);
+        if self.forced.contains(&key) || (self.waived.config_epochs && config == 0) {
+            return;
+        }
+        let first = self.announced.entry(key).or_insert_with(|| ip.to_owned());
+        let property = Property::OneAddressPerConfigEpoch;
+        ensure!(first == ip, property, "m{group} is {first} and {ip} in config epoch {config}");
+    }
+}

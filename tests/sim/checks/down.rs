@@ -1,0 +1,74 @@
+//! Sdown and odown: never too early, never without the word of the quorum, never in tilt.
+#![forbid(unsafe_code)]
+
+use super::{Checks, Event};
+use crate::net::{Net, Us};
+use crate::property::{Property, ensure};
+
+/// An answer counts for five ask-periods, and a bit: a process that stood still notices later.
+const ANSWER_COUNTS_US: Us = 7_200_000;
+
+impl Checks {
+    /// Sdown is never earlier than the last proof of life plus down-after.
+    pub(super) fn check_sdown(&mut self, event: &Event, group: usize) {
+        let down = event.name == "+sdown";
+        let sentinel = event.sentinel;
+        if down {
+            ensure!(!self.sentinels[sentinel].tilt, Property::NothingInTilt, "{event:?}");
+        }
+        let is_master = event.text.starts_with("master ");
+        if is_master {
+            let view = self.view(sentinel, group);
+            view.sdown = down;
+        }
+        let Some(host) = event.ip().parse().ok().and_then(Net::host_of) else { return };
+        if !is_master && !event.text.starts_with("slave ") {
+            return;
+        }
+        let held = &mut self.view(sentinel, group).down;
+        match down {
+            true => held.insert(host),
+            false => held.remove(&host),
+        };
+        let Some(last) = self.proof_of_life.get(&(sentinel, host)).filter(|_| down) else { return };
+        // A master that says it is a replica, or a new process, is held down for that.
+        if is_master && self.infos.get(&(sentinel, host)).is_some_and(|info| info.excuses_sdown()) {
+            return;
+        }
+        self.looked += 1;
+        let silent = event.at - last;
+        let early = silent + 1_000 < self.down_after_us;
+        let property = Property::SdownIsNotEarly;
+        ensure!(!early, property, "{event:?} only {silent} us after a proof of life");
+    }
+
+    pub(super) fn check_odown(&mut self, event: &Event, group: usize) {
+        let sentinel = event.sentinel;
+        ensure!(!self.sentinels[sentinel].tilt, Property::NothingInTilt, "{event:?}");
+        let quorum = self.quorum;
+        let view = self.view(sentinel, group);
+        view.odown = event.name == "+odown";
+        if !view.odown {
+            return;
+        }
+        let property = Property::OdownNeedsTheQuorum;
+        ensure!(view.sdown, property, "{event:?} without sdown");
+        let fresh = |at: &&Us| event.at - **at <= ANSWER_COUNTS_US;
+        let agreed = view.agreed.values().filter(fresh).count() + 1;
+        let quorum = view.quorum.unwrap_or(quorum);
+        if self.waived.majority_of_all {
+            return;
+        }
+        ensure!(agreed >= quorum, property, "{event:?}: {agreed} of {quorum} say so");
+        self.looked += 1;
+    }
+
+    /// A sentinel read a peer's answer about a master.
+    pub fn heard(&mut self, now: Us, sentinel: usize, peer: usize, group: usize, down: bool) {
+        let view = self.view(sentinel, group);
+        match down {
+            true => drop(view.agreed.insert(peer, now)),
+            false => drop(view.agreed.remove(&peer)),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Failovers: when they start, whom they promote, and what SLAVEOF may say.
+#![forbid(unsafe_code)]
+
+use super::{Attempt, Checks, Event};
+use crate::net::Net;
+use crate::property::{Property, ensure, violation};
+use crate::wire::{Words, show, show_words};
+
+impl Checks {
+    pub(super) fn check_try(&mut self, event: &Event, group: usize) {
+        let sentinel = event.sentinel;
+        let watched = &self.sentinels[sentinel];
+        let (epoch, tilt) = (watched.current_epoch, watched.tilt);
+        let view = self.view(sentinel, group);
+        let forced = std::mem::take(&mut view.forced_next);
+        ensure!(forced || !tilt, Property::NothingInTilt, "{event:?}");
+        ensure!(forced || view.odown, Property::FailoversStartInOdown, "{event:?}");
+        let began_at = event.at;
+        let attempt =
+            Attempt { epoch, forced, began_at, elected_at: None, ended: None, chosen: None };
+        view.attempt = Some(attempt);
+        if forced {
+            self.forced.insert((group, epoch));
+        }
+        self.looked += 1;
+    }
+
+    pub(super) fn note_end(&mut self, event: &Event, group: usize) {
+        let Some(attempt) = &mut self.view(event.sentinel, group).attempt else { return };
+        attempt.ended = Some(event.at);
+        let forced = attempt.forced;
+        if event.name == "+promoted-slave" {
+            self.completed[usize::from(forced)] += 1;
+        }
+    }
+
+    pub(super) fn check_selected(&mut self, event: &Event, group: usize) {
+        let sentinel = event.sentinel;
+        let Some(host) = event.ip().parse().ok().and_then(Net::host_of) else {
+            violation!(Property::SlaveofWithinTheGroup, "{event:?}")
+        };
+        let property = Property::PromotedReplicaIsSuitable;
+        let down = self.view(sentinel, group).down.contains(&host);
+        ensure!(!down, property, "{event:?} is held down by {sentinel}");
+        let Some(info) = self.infos.get(&(sentinel, host)) else {
+            violation!(property, "{event:?} never answered INFO to {sentinel}")
+        };
+        ensure!(info.priority != Some(0), property, "{event:?} has priority 0");
+        self.looked += 1;
+        let view = self.view(sentinel, group);
+        if let Some(attempt) = &mut view.attempt {
+            attempt.chosen = Some(host);
+        }
+    }
+
+    pub(super) fn check_slaveof(
+        &mut self,
+        sentinel: usize,
+        words: &Words,
+        group: &dyn Fn(&str) -> Option<usize>,
+        (host, to): (usize, Option<usize>),
+    ) {
+        self.looked += 1;
+        let what = || format!("{sentinel} to {host}: {}", show_words(words));
+        ensure!(!self.sentinels[sentinel].tilt, Property::NothingInTilt, "{}", what());
+        let Some(master) = to else { violation!(Property::SlaveofWithinTheGroup, "{}", what()) };
+        if words[1] == b"NO" {
+            return self.check_promotion(sentinel, host, master);
+        }
+        let ip = show(&words[1]);
+        let within = group(&ip) == Some(master) && words[2] == b"6379";
+        ensure!(within, Property::SlaveofWithinTheGroup, "{}", what());
+        let itself = ip.parse().ok().and_then(Net::host_of) == Some(host);
+        ensure!(!itself, Property::NobodyFollowsItself, "{}", what());
+    }
+
+    fn check_promotion(&mut self, sentinel: usize, host: usize, group: usize) {
+        let (voted, only) = (self.sentinels[sentinel].voted_epoch, self.only_master);
+        let view = self.view(sentinel, group);
+        let elected = view.attempt.filter(|a| a.elected_at.is_some() && a.ended.is_none());
+        let Some(attempt) = elected else {
+            violation!(Property::OnlyLeadersPromote, "{sentinel} promotes {host}: {view:?}")
+        };
+        let property = Property::OneReplicaPerFailover;
+        let chosen = attempt.chosen == Some(host);
+        ensure!(chosen, property, "{sentinel} promotes {host}, but {attempt:?}");
+        let newer = only && voted > attempt.epoch;
+        let property = Property::NoPromotionAfterNewerVote;
+        ensure!(!newer, property, "{sentinel} promotes for {attempt:?} after a vote in {voted}");
+    }
+}

@@ -1,0 +1,326 @@
+//! The checkers that stand beside a group and look from outside: at what a sentinel writes on its
+//! connections and reads from them, at its log, and at its file. They hold at every step, whatever
+//! the faults. One file per idea; this one keeps what is known and passes on what comes.
+#![forbid(unsafe_code)]
+
+mod addresses;
+mod down;
+mod failovers;
+mod file;
+mod info;
+mod votes;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use file::FileView;
+pub use info::Info;
+
+use crate::net::Us;
+use crate::property::{Property, ensure, violation};
+use crate::wire::{Value, Words, show};
+
+/// A failover as its events tell it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Attempt {
+    epoch: u64,
+    forced: bool,
+    began_at: Us,
+    elected_at: Option<Us>,
+    ended: Option<Us>,
+    /// The host that was chosen, or that SLAVEOF NO ONE was sent to.
+    chosen: Option<usize>,
+}
+
+/// What is known of one sentinel's view of one master.
+#[derive(Clone, Default, Debug)]
+struct View {
+    /// The address as its events tell it.
+    ip: String,
+    sdown: bool,
+    odown: bool,
+    forced_next: bool,
+    attempt: Option<Attempt>,
+    config_epoch: u64,
+    /// The address it told last.
+    told: String,
+    quorum: Option<usize>,
+    /// Hosts of data nodes that it holds down.
+    down: BTreeSet<usize>,
+    /// When the last answer 1 of that peer came, if it was its last answer.
+    agreed: BTreeMap<usize, Us>,
+}
+
+/// What is known of one sentinel, in its present life.
+#[derive(Clone, Default, Debug)]
+struct Watched {
+    run_id: String,
+    tilt: bool,
+    current_epoch: u64,
+    /// In its last hello.
+    told_epoch: u64,
+    /// The newest vote it told of, if there is one master only.
+    voted_epoch: u64,
+    masters: Vec<View>,
+}
+
+/// Something a sentinel logged.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Event {
+    pub at: Us,
+    pub sentinel: usize,
+    pub name: String,
+    pub text: String,
+}
+
+impl Event {
+    /// The master's name, where the text begins with the description of an instance.
+    pub fn master(&self) -> &str {
+        let mut words = self.text.split(' ');
+        let mut nth = |n| words.nth(n).unwrap_or("");
+        if self.name == "+switch-master" {
+            return nth(0);
+        }
+        match nth(0) {
+            "master" => nth(0),
+            "slave" | "sentinel" if nth(3) == "@" => nth(0),
+            _ => "",
+        }
+    }
+
+    fn group(&self) -> Option<usize> {
+        group_of(self.master())
+    }
+
+    /// The address of the instance that it is about.
+    fn ip(&self) -> &str {
+        self.text.split(' ').nth(2).unwrap_or("")
+    }
+}
+
+/// The number of a master from its name.
+pub fn group_of(name: &str) -> Option<usize> {
+    name.strip_prefix('m')?.parse().ok()
+}
+
+/// Which rules do not hold under the faults of a scenario.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Waived {
+    /// Sentinels forget each other (RESET, REMOVE) or have not met yet: a majority of those that
+    /// are known is not one of all.
+    pub majority_of_all: bool,
+    /// A master is removed and added again: epoch 0 may then stand for another address.
+    pub config_epochs: bool,
+}
+
+pub struct Checks {
+    sentinels: Vec<Watched>,
+    /// One master only: events without a name are about it.
+    only_master: bool,
+    quorum: usize,
+    /// The shortest down-after that any sentinel was ever given.
+    pub down_after_us: Us,
+    pub waived: Waived,
+    /// Run ids and other candidates by number.
+    ids: BTreeMap<String, u32>,
+    /// (master, epoch, voter) → leader.
+    votes: BTreeMap<(usize, u64, u32), u32>,
+    leaders: BTreeMap<(usize, u64), u32>,
+    announced: BTreeMap<(usize, u64), String>,
+    /// Failovers that were not elected.
+    forced: BTreeSet<(usize, u64)>,
+    /// When a valid PING reply for that sentinel was last read from that host.
+    pub proof_of_life: BTreeMap<(usize, usize), Us>,
+    /// The last INFO that a sentinel read from a host.
+    pub infos: BTreeMap<(usize, usize), Info>,
+    /// All events, if they are kept.
+    pub events: Vec<Event>,
+    pub keeps_events: bool,
+    /// How often each event came.
+    pub counts: BTreeMap<String, u64>,
+    /// Failovers that ended with a promotion: elected ones, forced ones.
+    pub completed: [u64; 2],
+    /// How many checks had something to look at.
+    pub looked: u64,
+}
+
+impl Checks {
+    pub fn new(sentinels: usize, masters: usize, quorum: usize, down_after_us: Us) -> Checks {
+        Checks {
+            sentinels: vec![Watched::default(); sentinels],
+            only_master: masters == 1,
+            quorum,
+            down_after_us,
+            waived: Waived::default(),
+            ids: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            announced: BTreeMap::new(),
+            forced: BTreeSet::new(),
+            proof_of_life: BTreeMap::new(),
+            infos: BTreeMap::new(),
+            events: Vec::new(),
+            keeps_events: true,
+            counts: BTreeMap::new(),
+            completed: [0; 2],
+            looked: 0,
+        }
+    }
+
+    /// A sentinel starts (again); `file` is what it reads.
+    pub fn started(&mut self, sentinel: usize, run_id: &str, file: &FileView) {
+        let watched = &mut self.sentinels[sentinel];
+        *watched = Watched { run_id: run_id.to_owned(), ..Watched::default() };
+        watched.current_epoch = file.current_epoch;
+        for master in &file.masters {
+            let config_epoch = master.config_epoch;
+            watched.masters.push(View { config_epoch, ..View::default() });
+        }
+        self.proof_of_life.retain(|(of, _), _| *of != sentinel);
+        self.infos.retain(|(of, _), _| *of != sentinel);
+    }
+
+    fn id(&mut self, text: &str) -> u32 {
+        if let Some(id) = self.ids.get(text) {
+            return *id;
+        }
+        let id = self.ids.len() as u32;
+        self.ids.insert(text.to_owned(), id);
+        id
+    }
+
+    fn view(&mut self, sentinel: usize, group: usize) -> &mut View {
+        let masters = &mut self.sentinels[sentinel].masters;
+        if masters.len() <= group {
+            masters.resize_with(group + 1, View::default);
+        }
+        &mut masters[group]
+    }
+
+    /// A line of a sentinel's log, with the file as it is at that moment.
+    pub fn logged(&mut self, now: Us, sentinel: usize, line: &str, file: &FileView) {
+        let asked = "Executing user requested FAILOVER of '";
+        if let Some(group) =
+            line.strip_prefix(asked).and_then(|n| group_of(n.trim_end_matches('\'')))
+        {
+            self.view(sentinel, group).forced_next = true;
+        }
+        let (name, text) = line.split_once(' ').unwrap_or((line, ""));
+        if !name.starts_with(['+', '-']) {
+            return;
+        }
+        match self.counts.get_mut(name) {
+            Some(count) => *count += 1,
+            None => drop(self.counts.insert(name.to_owned(), 1)),
+        }
+        let event = Event { at: now, sentinel, name: name.to_owned(), text: text.to_owned() };
+        self.event(&event, file);
+        if self.keeps_events {
+            self.events.push(event);
+        }
+    }
+
+    fn event(&mut self, event: &Event, file: &FileView) {
+        let sentinel = event.sentinel;
+        let Some(group) = event.group() else { return self.event_of_all(event, file) };
+        let about_master = event.text.starts_with("master ");
+        match event.name.as_str() {
+            "+sdown" | "-sdown" => self.check_sdown(event, group),
+            "+odown" | "-odown" => self.check_odown(event, group),
+            "+switch-master" => self.note_switch(event, group),
+            "+reset-master" if about_master => {
+                let view = self.view(sentinel, group);
+                (view.sdown, view.odown, view.attempt) = (false, false, None);
+                view.agreed.clear();
+                view.down.clear();
+            }
+            "+monitor" | "-monitor" => {
+                *self.view(sentinel, group) = View::default();
+                event.ip().clone_into(&mut self.view(sentinel, group).ip);
+            }
+            "+set" => self.note_set(event, group),
+            "+try-failover" => self.check_try(event, group),
+            "+elected-leader" => self.check_elected(event, group, file),
+            "+selected-slave" => self.check_selected(event, group),
+            "-failover-abort-not-elected"
+            | "-failover-abort-no-good-slave"
+            | "-failover-abort-slave-timeout"
+            | "+promoted-slave" => self.note_end(event, group),
+            _ => {}
+        }
+    }
+
+    /// Events that name no master.
+    fn event_of_all(&mut self, event: &Event, file: &FileView) {
+        let sentinel = event.sentinel;
+        match event.name.as_str() {
+            "+tilt" => self.sentinels[sentinel].tilt = true,
+            "-tilt" => self.sentinels[sentinel].tilt = false,
+            "+new-epoch" => self.check_new_epoch(event),
+            "+vote-for-leader" => self.check_own_events_vote(event, file),
+            _ => {}
+        }
+    }
+
+    fn note_set(&mut self, event: &Event, group: usize) {
+        let mut words = event.text.split(' ').skip(4);
+        let (option, value) =
+            (words.next(), words.next().and_then(|text| text.parse::<u64>().ok()));
+        match (option, value) {
+            (Some("quorum"), Some(quorum)) => {
+                self.view(event.sentinel, group).quorum = Some(quorum as usize);
+                self.quorum = self.quorum.min(quorum as usize);
+            }
+            (Some("down-after-milliseconds" | "refused-down-after-milliseconds"), Some(ms)) => {
+                self.down_after_us = self.down_after_us.min(ms * 1_000);
+            }
+            _ => {}
+        }
+    }
+
+    /// A sentinel wrote a request; `group` tells which master a data node's address belongs to.
+    pub fn requested(
+        &mut self,
+        now: Us,
+        sentinel: usize,
+        words: &Words,
+        group: &dyn Fn(&str) -> Option<usize>,
+        to: (usize, Option<usize>),
+    ) {
+        match (words[0].as_slice(), words.len()) {
+            (b"SENTINEL", 6) => self.check_ask(now, sentinel, words, group),
+            (b"PUBLISH", 3) => self.check_hello(sentinel, &show(&words[2])),
+            (b"SLAVEOF", 3) => self.check_slaveof(sentinel, words, group, to),
+            _ => {}
+        }
+    }
+
+    /// A sentinel wrote the answer to a request.
+    pub fn answered(
+        &mut self,
+        sentinel: usize,
+        words: &Words,
+        reply: &Value,
+        group: &dyn Fn(&str) -> Option<usize>,
+        file: &FileView,
+    ) {
+        if words.len() == 6 && words[1].eq_ignore_ascii_case(b"IS-MASTER-DOWN-BY-ADDR") {
+            self.check_answer(sentinel, words, reply, group, file);
+        }
+    }
+
+    /// Events of that name, of all sentinels.
+    pub fn count(&self, name: &str) -> usize {
+        self.counts.get(name).copied().unwrap_or(0) as usize
+    }
+
+    fn check_new_epoch(&mut self, event: &Event) {
+        let sentinel = event.sentinel;
+        let Ok(epoch) = event.text.parse() else {
+            violation!(Property::OutputIsWellFormed, "{event:?}")
+        };
+        let watched = &mut self.sentinels[sentinel];
+        let newer = epoch > watched.current_epoch;
+        ensure!(newer, Property::EpochsNeverGoBack, "{event:?} after {}", watched.current_epoch);
+        watched.current_epoch = epoch;
+    }
+}

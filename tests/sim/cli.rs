@@ -1,0 +1,92 @@
+//! The simulator's command line: `make sim SEED=n` replays a seed with a line per event,
+//! `make sim SEEDS=a..b` sweeps over seeds on all cores and reports rate and coverage.
+#![forbid(unsafe_code)]
+// The same modules as in the test; what only its scenarios use lies idle here.
+#![allow(dead_code)]
+
+mod brain;
+mod checks;
+mod coverage;
+mod faults;
+mod hosts;
+mod live;
+mod net;
+mod outcome;
+mod plan;
+mod property;
+mod redis;
+mod settle;
+mod sweep;
+mod trace;
+mod trouble;
+mod wire;
+mod world;
+
+use std::process::ExitCode;
+
+use plan::Plan;
+use sweep::Sweep;
+
+const USAGE: &str = "\
+usage: sim [--seed N | --seeds A..B] [options]
+  --seed N        replay one seed, with a line per event on standard error
+  --seeds A..B    sweep over seeds A to B-1 (default: 1..2000)
+  --jobs N        threads (default: one per core)
+  --sentinels N   so many sentinels (default: drawn per seed), likewise:
+  --masters N, --replicas N, --rounds N
+  --plain         only masters that die or hang
+  --quiet         replay without lines
+  --wall-jumps    wall clocks jump
+";
+
+/// What the command line asks for.
+struct Wish {
+    plan: Plan,
+    seed: Option<u64>,
+    seeds: std::ops::Range<u64>,
+    jobs: usize,
+    quiet: bool,
+}
+
+fn parse(mut args: impl Iterator<Item = String>) -> Option<Wish> {
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    let plan = Plan::default();
+    let mut wish = Wish { plan, seed: None, seeds: 1..2_000, jobs, quiet: false };
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--plain" => wish.plan.plain = true,
+            "--wall-jumps" => wish.plan.wall_jumps = true,
+            "--quiet" => wish.quiet = true,
+            "--seeds" => {
+                let value = args.next()?;
+                let (from, to) = value.split_once("..")?;
+                wish.seeds = from.parse().ok()?..to.parse().ok()?;
+            }
+            _ => {
+                let value: u64 = args.next()?.parse().ok()?;
+                match arg.as_str() {
+                    "--seed" => wish.seed = Some(value),
+                    "--jobs" => wish.jobs = (value as usize).max(1),
+                    "--sentinels" => wish.plan.sentinels = Some(value as usize),
+                    "--masters" => wish.plan.masters = Some(value as usize),
+                    "--replicas" => wish.plan.replicas = Some(value as usize),
+                    "--rounds" => wish.plan.rounds = Some(value as u32),
+                    _ => return None,
+                }
+            }
+        }
+    }
+    Some(wish)
+}
+
+fn main() -> ExitCode {
+    let Some(wish) = parse(std::env::args().skip(1)) else {
+        eprint!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    let well = match wish.seed {
+        Some(seed) => sweep::replay(seed, &Plan { tracing: !wish.quiet, ..wish.plan }),
+        None => Sweep { plan: wish.plan, seeds: wish.seeds, jobs: wish.jobs }.run(),
+    };
+    if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

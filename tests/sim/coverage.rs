@@ -1,0 +1,95 @@
+//! What runs of worlds have reached and how often, and what they all have to reach.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+
+use crate::net::Us;
+
+/// Every event of the program that worlds can bring about.
+pub const EVENTS: [&str; 48] = [
+    "+config-update-from",
+    "+convert-to-slave",
+    "+elected-leader",
+    "+failover-end",
+    "+failover-end-for-timeout",
+    "+failover-state-reconf-slaves",
+    "+failover-state-select-slave",
+    "+failover-state-send-slaveof-noone",
+    "+failover-state-wait-promotion",
+    "+fix-slave-config",
+    "+monitor",
+    "+new-epoch",
+    "+odown",
+    "+promoted-slave",
+    "+reboot",
+    "+reset-master",
+    "+role-change",
+    "+script-child",
+    "+sdown",
+    "+selected-slave",
+    "+sentinel",
+    "+sentinel-address-switch",
+    "+sentinel-address-update",
+    "+sentinel-invalid-addr",
+    "+set",
+    "+slave",
+    "+slave-reconf-done",
+    "+slave-reconf-inprog",
+    "+slave-reconf-sent",
+    "+slave-reconf-sent-be",
+    "+switch-master",
+    "+tilt",
+    "+try-failover",
+    "+vote-for-leader",
+    "-cmd-link-reconnection",
+    "-failover-abort-no-good-slave",
+    "-failover-abort-not-elected",
+    "-failover-abort-slave-timeout",
+    "-monitor",
+    "-odown",
+    "-pubsub-link-reconnection",
+    "-role-change",
+    "-script-child",
+    "-script-error",
+    "-script-timeout",
+    "-sdown",
+    "-slave-reconf-sent-timeout",
+    "-tilt",
+];
+
+/// What was counted in one world or in many.
+#[derive(Clone, Default, Debug)]
+pub struct Stats {
+    pub worlds: u64,
+    pub virtual_us: Us,
+    /// CPU time after discovery, in ns.
+    pub cpu_ns: u64,
+    /// Failovers that ended with a promotion: elected ones, forced ones.
+    pub completed: [u64; 2],
+    /// How many checks had something to look at.
+    pub looked: u64,
+    pub events: BTreeMap<String, u64>,
+    pub faults: BTreeMap<&'static str, u64>,
+    pub commands: BTreeMap<&'static str, u64>,
+}
+
+impl Stats {
+    pub fn add(&mut self, other: &Stats) {
+        self.worlds += other.worlds;
+        self.virtual_us += other.virtual_us;
+        self.cpu_ns += other.cpu_ns;
+        for (all, more) in self.completed.iter_mut().zip(other.completed) {
+            *all += more;
+        }
+        self.looked += other.looked;
+        for (name, count) in &other.events {
+            *self.events.entry(name.clone()).or_default() += count;
+        }
+        for (name, count) in &other.faults {
+            *self.faults.entry(name).or_default() += count;
+        }
+        for (name, count) in &other.commands {
+            *self.commands.entry(name).or_default() += count;
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! From a seed to a world: its options, and the course that it takes. Whatever a plan does not
+//! lay down is drawn.
+#![forbid(unsafe_code)]
+
+use sentineld::util::rng::Rng;
+
+use crate::net::Us;
+use crate::trouble::{FAULTS, Fault};
+use crate::world::{MS, Options, SECOND};
+
+/// What is laid down for all seeds.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Plan {
+    pub sentinels: Option<usize>,
+    pub masters: Option<usize>,
+    pub replicas: Option<usize>,
+    pub rounds: Option<u32>,
+    /// The default faults: no more than masters that die or hang, network and disk as drawn.
+    pub plain: bool,
+    /// A line per event on standard error.
+    pub tracing: bool,
+    /// Wall clocks jump; nothing may come of it.
+    pub wall_jumps: bool,
+}
+
+/// Which commands operators send.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Operators {
+    #[default]
+    None,
+    /// Settings and questions.
+    Gentle,
+    /// Also forced failovers.
+    Forcing,
+    /// Also such that make sentinels forget.
+    Forgetful,
+}
+
+/// What happens to a world.
+#[derive(Clone, Debug)]
+pub struct Course {
+    /// Troubles and healing, so many times.
+    pub rounds: u32,
+    /// Troubles per round.
+    pub episodes: u32,
+    /// Faults that occur, with their weights.
+    pub weights: Vec<(Fault, u32)>,
+    /// After a fault of a master: wait until it is replaced, as a rule.
+    pub brisk: bool,
+    /// The longest pause between troubles.
+    pub pause_us: Us,
+    #[allow(dead_code)]
+    pub operators: Operators,
+    #[allow(dead_code)]
+    pub wall_jumps: bool,
+}
+
+fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
+    choices[rng.below(choices.len() as u64) as usize]
+}
+
+impl Plan {
+    /// Whether everything is drawn.
+    pub fn is_free(&self) -> bool {
+        let sizes = [self.sentinels, self.masters, self.replicas];
+        !self.plain && self.rounds.is_none() && sizes == [None; 3]
+    }
+
+    /// What has to be said beside a seed to have the same plan again.
+    pub fn words(&self) -> String {
+        let mut words = String::new();
+        let sizes = [self.sentinels, self.masters, self.replicas, self.rounds.map(|n| n as usize)];
+        for (name, size) in ["SENTINELS", "MASTERS", "REPLICAS", "ROUNDS"].iter().zip(sizes) {
+            if let Some(size) = size {
+                words += &format!(" {name}={size}");
+            }
+        }
+        words + if self.plain { " PLAIN=1" } else { "" }
+    }
+
+    /// The options and the course of a seed.
+    pub fn draw(&self, seed: u64) -> (Options, Course) {
+        let mut rng = Rng::new(seed ^ 0x5eed_0975);
+        let options = self.draw_options(&mut rng);
+        let course = self.draw_course(&mut rng, &options);
+        (options, course)
+    }
+
+    fn draw_options(&self, rng: &mut Rng) -> Options {
+        let sentinels = pick(rng, &[3, 3, 3, 3, 3, 3, 4, 5, 5, 7, 7, 17]);
+        let sentinels = self.sentinels.unwrap_or(sentinels);
+        let masters = pick(rng, &[1, 1, 1, 1, 2, 3]);
+        let replicas = pick(rng, &[1, 2, 2, 2, 3, 5]);
+        let majority = sentinels / 2 + 1;
+        let quorum = match rng.below(4) {
+            0 => 1 + rng.below(sentinels as u64) as usize,
+            _ => majority,
+        };
+        Options {
+            sentinels,
+            masters: self.masters.unwrap_or(masters),
+            replicas: self.replicas.unwrap_or(replicas),
+            quorum,
+            down_after_ms: pick(rng, &[100, 200, 300, 500, 1_000]),
+            failover_timeout_ms: pick(rng, &[500, 1_000, 2_000, 5_000]),
+            parallel_syncs: 1 + rng.below(3) as u32,
+            latency_us: pick(rng, &[(0, MS / 2), (0, MS), (200, 3 * MS), (0, 20 * MS)]),
+            save_us: pick(rng, &[(0, MS), (MS, 3 * MS), (2 * MS, 20 * MS)]),
+            ..Options::default()
+        }
+    }
+
+    fn draw_course(&self, rng: &mut Rng, options: &Options) -> Course {
+        let weights = match self.plain {
+            true => vec![(Fault::KillMaster, 1), (Fault::FreezeMaster, 1)],
+            false => draw_weights(rng),
+        };
+        let operators = match rng.below(8) {
+            _ if self.plain => Operators::None,
+            0 => Operators::Gentle,
+            1 => Operators::Forcing,
+            2 => Operators::Forgetful,
+            _ => Operators::None,
+        };
+        let rounds = 2 + rng.below(4) as u32;
+        Course {
+            rounds: self.rounds.unwrap_or(rounds),
+            episodes: 10 + rng.below(40) as u32,
+            weights,
+            brisk: rng.below(4) > 0,
+            pause_us: pick(rng, &[100 * MS, options.down_after_ms * MS, SECOND, 4 * SECOND]),
+            operators,
+            wall_jumps: self.wall_jumps,
+        }
+    }
+}
+
+/// Each seed knows some of the faults only, but always those of masters.
+fn draw_weights(rng: &mut Rng) -> Vec<(Fault, u32)> {
+    let percent = pick(rng, &[10, 25, 50]);
+    let mut weights = vec![(Fault::KillMaster, 20), (Fault::FreezeMaster, 20)];
+    for fault in FAULTS {
+        if rng.below(100) < percent {
+            weights.push((fault, 1 + rng.below(8) as u32));
+        }
+    }
+    weights
+}

@@ -1,0 +1,152 @@
+//! Many seeds on all cores, and one seed again with a line per event.
+#![forbid(unsafe_code)]
+
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::coverage::{EVENTS, Stats};
+use crate::outcome::{Outcome, options_of, run_seed};
+use crate::plan::Plan;
+use crate::trouble::FAULTS;
+
+/// From so many worlds on everything has to have been reached.
+const LARGE: u64 = 1_000;
+
+/// A sweep over seeds.
+pub struct Sweep {
+    pub plan: Plan,
+    pub seeds: Range<u64>,
+    pub jobs: usize,
+}
+
+/// What the threads of a sweep share.
+struct Shared {
+    next: AtomicU64,
+    failed: AtomicBool,
+    stats: Mutex<Stats>,
+}
+
+impl Sweep {
+    /// Runs it and prints what it found; false: a seed failed, or something was never reached.
+    pub fn run(&self) -> bool {
+        let began = Instant::now();
+        let shared = Shared {
+            next: AtomicU64::new(self.seeds.start),
+            failed: AtomicBool::new(false),
+            stats: Mutex::new(Stats::default()),
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..self.jobs {
+                scope.spawn(|| self.work(&shared));
+            }
+        });
+        let stats = shared.stats.into_inner().unwrap_or_default();
+        let missing = report(&stats, began.elapsed().as_secs_f64());
+        let large = stats.worlds >= LARGE && self.plan.is_free();
+        if large && !missing.is_empty() {
+            println!("never reached: {}", missing.join(", "));
+        }
+        !shared.failed.into_inner() && (!large || missing.is_empty())
+    }
+
+    fn work(&self, shared: &Shared) {
+        let mut all = Stats::default();
+        loop {
+            let seed = shared.next.fetch_add(1, Ordering::Relaxed);
+            if seed >= self.seeds.end || shared.failed.load(Ordering::Relaxed) {
+                break;
+            }
+            match run_seed(seed, &self.plan) {
+                Outcome::Ok(stats) => all.add(&stats),
+                bad => {
+                    if !shared.failed.swap(true, Ordering::Relaxed) {
+                        tell(seed, &self.plan, &bad);
+                    }
+                }
+            }
+        }
+        if let Ok(mut stats) = shared.stats.lock() {
+            stats.add(&all);
+        }
+    }
+}
+
+/// Runs one seed as the plan says and tells how it ended.
+pub fn replay(seed: u64, plan: &Plan) -> bool {
+    let outcome = run_seed(seed, plan);
+    tell(seed, plan, &outcome);
+    matches!(outcome, Outcome::Ok(_))
+}
+
+/// Seed, options, and how it ended.
+pub fn tell(seed: u64, plan: &Plan, outcome: &Outcome) {
+    println!("seed {seed}: {:?}", options_of(seed, plan));
+    match outcome {
+        Outcome::Ok(stats) => {
+            println!("all properties held, {} failovers", stats.completed[0] + stats.completed[1]);
+        }
+        Outcome::Violated { property, text, at } => {
+            println!("VIOLATED {property:?} at {} ms: {text}", at / 1_000);
+        }
+        Outcome::Panicked { text, at, in_core } => {
+            let whose = if *in_core { "the core" } else { "the simulator" };
+            println!("panic in {whose} at {} ms: {text}", at / 1_000);
+        }
+    }
+    if !matches!(outcome, Outcome::Ok(_)) {
+        println!("replay with a line per event: make sim SEED={seed}{}", plan.words());
+    }
+}
+
+/// Rate and coverage; gives what was never reached.
+fn report(stats: &Stats, seconds: f64) -> Vec<&'static str> {
+    let [elected, forced] = stats.completed;
+    let cpu_s = stats.cpu_ns as f64 / 1e9;
+    println!(
+        "{} worlds in {seconds:.1} s, {:.0} s of virtual time, {} looks of the checkers",
+        stats.worlds,
+        stats.virtual_us as f64 / 1e6,
+        stats.looked,
+    );
+    println!(
+        "{elected} failovers after an election and {forced} forced ones; \
+         {:.0} of the former per CPU second ({cpu_s:.1} s after discovery)",
+        elected as f64 / cpu_s,
+    );
+    let mut missing = Vec::new();
+    let mut row = |name: &'static str, count: u64| {
+        println!("{count:>12}  {name}");
+        if count == 0 {
+            missing.push(name);
+        }
+    };
+    println!("events");
+    for name in EVENTS {
+        row(name, stats.events.get(name).copied().unwrap_or(0));
+    }
+    println!("faults");
+    for fault in FAULTS {
+        row(fault.name(), stats.faults.get(fault.name()).copied().unwrap_or(0));
+    }
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `SIM_SEED` and `SIM_TIMES` mean here what they mean for the scenarios.
+    #[test]
+    fn seeds_hold_all_properties() {
+        let plan = Plan { tracing: true, ..Plan::default() };
+        if let Some(seed) = std::env::var("SIM_SEED").ok().and_then(|seed| seed.parse().ok()) {
+            assert!(replay(seed, &plan));
+            return;
+        }
+        let seeds = crate::settle::seeds(60);
+        let seeds = seeds[0]..seeds[seeds.len() - 1] + 1;
+        assert!(Sweep { plan: Plan::default(), seeds, jobs: 2 }.run());
+    }
+}

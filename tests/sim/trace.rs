@@ -1,0 +1,38 @@
+//! One readable line per event, for those who replay a seed; and a hash of all lines, which tells
+//! whether two runs were the same.
+#![forbid(unsafe_code)]
+
+use crate::net::Us;
+
+/// What becomes of the lines.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Tracer {
+    /// They go to standard error.
+    pub printing: bool,
+    /// They are hashed.
+    pub hashing: bool,
+    /// FNV-1a of all lines.
+    pub hash: u64,
+}
+
+impl Tracer {
+    pub fn is_on(&self) -> bool {
+        self.printing || self.hashing
+    }
+
+    pub fn line(&mut self, now: Us, text: &str) {
+        if self.printing {
+            eprintln!("{:>10}.{:03} ms  {text}", now / 1_000, now % 1_000);
+        }
+        // The one line that tells the time of the wall clock.
+        if !self.hashing || text.contains("Next failover delay") {
+            return;
+        }
+        if self.hash == 0 {
+            self.hash = 0xcbf2_9ce4_8422_2325;
+        }
+        for byte in now.to_le_bytes().iter().chain(text.as_bytes()) {
+            self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+}
