@@ -88,6 +88,11 @@ impl Bench {
         if side == Side::Ours { &self.ours } else { &self.theirs }
     }
 
+    /// The names of both, ours first.
+    pub fn names(&self) -> [&str; 2] {
+        [&self.ours.name, &self.theirs.name]
+    }
+
     /// Starts and ends processes.
     pub fn guard(&self) -> RefMut<'_, Guard> {
         self.guard.borrow_mut()

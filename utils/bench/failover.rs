@@ -6,12 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, Side, progress, random_time};
+use crate::chart::{Labels, bars};
 use crate::client::{Client, Reply};
 use crate::group::{FAILOVER_TIMEOUT_MS, Group, MASTER, Shape, Signals};
 use crate::report::{Pair, Report, Table, Unit};
 
-const QUICK_RUNS: usize = 5;
-const FULL_RUNS: usize = 20;
+/// Of the setting that everybody has, and of the others.
+const QUICK_RUNS: [usize; 2] = [5, 3];
+const FULL_RUNS: [usize; 2] = [20, 6];
+/// The setting that everybody has.
+const COMMON: Shape = Shape { sentinels: 3, down_after_ms: 1000 };
 /// A run that takes longer counts as one without a failover.
 const LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_micros(500);
@@ -41,34 +45,48 @@ struct Times {
 
 /// Measures all settings.
 pub fn measure(bench: &Bench) -> Result<Report, String> {
-    let runs = bench.runs.unwrap_or(if bench.full { FULL_RUNS } else { QUICK_RUNS });
+    let [common, others] = if bench.full { FULL_RUNS } else { QUICK_RUNS };
+    let runs_of = |shape| bench.runs.unwrap_or(if shape == COMMON { common } else { others });
     let text = format!(
         "One primary, two replicas, loopback, quorum a majority, failover-timeout \
-         {FAILOVER_TIMEOUT_MS} ms. Time from the fault, less down-after; {runs} runs each, the \
-         fault at a random moment. \"promoted\": a replica reports the role master; \"all told\": \
-         every sentinel gives the new address. Killed is `kill -9`, frozen is SIGSTOP. \"never\" \
-         is a run without a failover within {} s.",
+         {FAILOVER_TIMEOUT_MS} ms. Time from the fault, less down-after; {} runs with {} \
+         sentinels and down-after {} ms, {} of each other setting, the fault at a random moment. \
+         \"promoted\": a replica reports the role master; \"all told\": every sentinel gives the \
+         new address. Killed is `kill -9`, frozen is SIGSTOP. \"never\" is a run without a \
+         failover within {} s.",
+        runs_of(COMMON),
+        COMMON.sentinels,
+        COMMON.down_after_ms,
+        bench.runs.unwrap_or(others),
         LIMIT.as_secs()
     );
     let names = ["sentinels", "down-after", "fault", "until"];
     let mut table = Table::of_pairs("Failover", &text, &names);
+    let mut rows = Vec::new();
     for shape in shapes(bench.full) {
         for fault in [Fault::Killed, Fault::Frozen] {
-            let (promoted, told) = measure_shape(bench, shape, fault, runs)?;
+            let (promoted, told) = measure_shape(bench, shape, fault, runs_of(shape))?;
             let sentinels = shape.sentinels.to_string();
             let down_after = format!("{} ms", shape.down_after_ms);
             let fault = if fault == Fault::Killed { "killed" } else { "frozen" };
             let names = [sentinels.as_str(), &down_after, fault];
             table.add_pair(&[&names[..], &["promoted"]].concat(), &promoted, Unit::Milliseconds);
             table.add_pair(&[&names[..], &["all told"]].concat(), &told, Unit::Milliseconds);
+            rows.push((format!("{sentinels} sentinels, {down_after}, {fault}"), told));
         }
     }
-    Ok(Report { tables: vec![table], charts: vec![] })
+    let labels = Labels {
+        file: "bench-failover.svg",
+        title: "Failover: until every sentinel gives the new address",
+        axis: "Time from the fault, less down-after; shorter is better",
+    };
+    let chart = bars(&labels, bench.names(), &rows, Unit::Milliseconds);
+    Ok(Report { tables: vec![table], charts: vec![chart] })
 }
 
 fn shapes(full: bool) -> Vec<Shape> {
     if !full {
-        return vec![Shape { sentinels: 3, down_after_ms: 1000 }];
+        return vec![COMMON, Shape { sentinels: 5, ..COMMON }];
     }
     let times =
         |sentinels| [200, 1000, 5000].map(|down_after_ms| Shape { sentinels, down_after_ms });
@@ -90,8 +108,9 @@ fn measure_shape(
             shape.down_after_ms,
             run + 1
         ));
-        for side in Side::BOTH {
-            let times = try_run(bench, side, shape, fault)?;
+        // Who is first has no advantage over all runs.
+        let first = run % Side::BOTH.len();
+        for (side, times) in try_run(bench, shape, fault, first)? {
             promoted.of(side).add(times.promoted);
             told.of(side).add(times.told);
         }
@@ -99,14 +118,19 @@ fn measure_shape(
     Ok((promoted, told))
 }
 
-/// A run; a group that does not get ready is given up and another one started.
-fn try_run(bench: &Bench, side: Side, shape: Shape, fault: Fault) -> Result<Times, String> {
+/// A run of both; groups that do not get ready are given up and others started.
+fn try_run(
+    bench: &Bench,
+    shape: Shape,
+    fault: Fault,
+    first: usize,
+) -> Result<Vec<(Side, Times)>, String> {
     let mut why = String::new();
     for _ in 0..ATTEMPTS {
-        match run(bench, side, shape, fault) {
+        match run(bench, shape, fault, first) {
             Ok(times) => return Ok(times),
             Err(e) => {
-                eprintln!("\nbench: {}: {e}; trying again", bench.program(side).name);
+                eprintln!("\nbench: {e}; trying again");
                 why = e;
             }
         }
@@ -114,15 +138,41 @@ fn try_run(bench: &Bench, side: Side, shape: Shape, fault: Fault) -> Result<Time
     Err(why)
 }
 
-fn run(bench: &Bench, side: Side, shape: Shape, fault: Fault) -> Result<Times, String> {
-    let mut signals = Signals::start()?;
-    let mut group = Group::start(bench, shape)?;
-    group.start_sentinels(side)?;
-    group.wait("the sentinels to discover the group", Group::discovered)?;
-    std::thread::sleep(random_time(PHASES));
-    if !group.discovered() {
-        return Err("the group was not at rest before the fault".to_string());
+fn run(
+    bench: &Bench,
+    shape: Shape,
+    fault: Fault,
+    first: usize,
+) -> Result<Vec<(Side, Times)>, String> {
+    let mut groups = start(bench, shape)?;
+    groups.rotate_left(first);
+    let mut times = Vec::new();
+    // A group ends before the fault of the other one.
+    for (side, mut group) in groups {
+        times.push((side, fail(bench, &mut group, shape, fault)?));
     }
+    Ok(times)
+}
+
+/// Both wait for discovery at the same time, which takes longer than all else.
+fn start(bench: &Bench, shape: Shape) -> Result<Vec<(Side, Group<'_>)>, String> {
+    let mut groups = Vec::new();
+    for side in Side::BOTH {
+        let mut group = Group::start(bench, shape)?;
+        group.start_sentinels(side)?;
+        groups.push((side, group));
+    }
+    for (side, group) in &groups {
+        let what = format!("{} to discover the group", bench.program(*side).name);
+        group.wait(&what, Group::discovered)?;
+    }
+    Ok(groups)
+}
+
+fn fail(bench: &Bench, group: &mut Group, shape: Shape, fault: Fault) -> Result<Times, String> {
+    let mut signals = Signals::start()?;
+    std::thread::sleep(random_time(PHASES));
+    group.wait("the group to be at rest before the fault", Group::discovered)?;
     let old_port = group.nodes[0].port.to_string();
     let given = |reply: &Reply| {
         reply.list().get(1).is_some_and(|p| !p.text().is_empty() && p.text() != old_port)

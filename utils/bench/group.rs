@@ -32,7 +32,7 @@ pub struct Prepared {
 }
 
 /// What a group is like.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     pub sentinels: usize,
     pub down_after_ms: u64,

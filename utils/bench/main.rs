@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod chart;
 #[allow(dead_code, reason = "the demo reads numbers, which nothing here does yet")]
 #[path = "../demo/client.rs"]
 mod client;

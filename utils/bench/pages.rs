@@ -5,7 +5,7 @@ use crate::report::{Table, wrap};
 
 const INTRO: &str = "Written by `make bench`: both programs on the same machine in the same run, \
                      in turn. A ratio says how many times better ours is. The numbers are for \
-                     comparing the two columns; on another machine, or a busy one, both are others.";
+                     comparing the two columns; on another machine, or a busy one, both differ.";
 
 /// A part of the file that is replaced as a whole.
 pub struct Section {
@@ -62,4 +62,27 @@ fn begin(name: &str) -> String {
 
 fn end(name: &str) -> String {
     format!("<!-- end of {name} -->")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn section(name: &'static str, title: &str) -> Section {
+        let table = Table::new(title, "What it says.", &["a", "b"]);
+        Section { name, facts: vec![], tables: vec![table], charts: vec![] }
+    }
+
+    #[test]
+    fn a_run_replaces_its_own_sections_only() {
+        let order = ["one", "two", "three"];
+        let old = assemble("", &[section("two", "Second"), section("one", "First")], &order);
+        assert!(old.find("First") < old.find("Second"));
+        let new = assemble(&old, &[section("two", "Other"), section("three", "Last")], &order);
+        for (title, is_there) in [("First", true), ("Second", false), ("Other", true)] {
+            assert_eq!(new.contains(&format!("## {title}\n")), is_there, "{title}");
+        }
+        assert!(new.find("Other") < new.find("Last"));
+        assert_eq!(assemble(&new, &[], &order), new);
+    }
 }

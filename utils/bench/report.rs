@@ -38,6 +38,23 @@ impl Unit {
         };
         format!("{value:.digits$} {word}")
     }
+
+    /// A round number with its unit, as short as can be.
+    pub fn show_round(self, value: f64) -> String {
+        let word = match self {
+            Unit::Milliseconds => "ms",
+            Unit::Seconds => "s",
+            Unit::Mebibytes => "MiB",
+            Unit::Percent => "%",
+            Unit::PerSecond => "/s",
+        };
+        let rounded = (value * 1e6).round() / 1e6;
+        if rounded >= 1e6 {
+            format!("{} M{word}", rounded / 1e6)
+        } else {
+            format!("{rounded} {word}")
+        }
+    }
 }
 
 /// The results of the runs of one measurement.
@@ -134,6 +151,30 @@ impl Pair {
     /// The samples of one side.
     pub fn of(&mut self, side: Side) -> &mut Samples {
         if side == Side::Ours { &mut self.ours } else { &mut self.theirs }
+    }
+
+    /// The median of one side.
+    pub fn median(&self, side: Side) -> Option<f64> {
+        self.at(side).median()
+    }
+
+    /// The worst of one side.
+    pub fn worst(&self, side: Side, unit: Unit) -> Option<f64> {
+        self.at(side).worst_of(unit)
+    }
+
+    /// The largest value of one side.
+    pub fn largest(&self, side: Side) -> Option<f64> {
+        self.at(side).values.last().copied()
+    }
+
+    /// The median of one side in words.
+    pub fn show_median(&self, side: Side, unit: Unit) -> String {
+        self.at(side).show_median(unit)
+    }
+
+    fn at(&self, side: Side) -> &Samples {
+        if side == Side::Ours { &self.ours } else { &self.theirs }
     }
 
     /// The worst of both, ours first.

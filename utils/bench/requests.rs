@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, Side, progress};
+use crate::chart::{Labels, bars};
 use crate::crowd::Crowd;
 use crate::farm::Farms;
 use crate::load::{Load, Outcome};
@@ -123,6 +124,7 @@ pub fn measure(bench: &Bench) -> Result<Report, String> {
     for crowd in &crowds {
         crowd.wait_discovered(DISCOVER_LIMIT)?;
     }
+    let mut rows = Vec::new();
     for kind in Kind::ALL {
         let requests = kind.requests(1);
         for pipeline in PIPELINES {
@@ -142,9 +144,16 @@ pub fn measure(bench: &Bench) -> Result<Report, String> {
             let names = [kind.name(), &pipeline.to_string()];
             rates.add_rates(&mut table, &names);
             rates.add_latencies(&mut table, &names);
+            rows.push((format!("{}, {pipeline}", kind.name()), rates.per_second));
         }
     }
-    Ok(Report { tables: vec![table], charts: vec![] })
+    let labels = Labels {
+        file: "bench-requests.svg",
+        title: "Requests per second",
+        axis: "Request and pipeline; one sentinel, one master, 50 connections; more is better",
+    };
+    let chart = bars(&labels, bench.names(), &rows, Unit::PerSecond);
+    Ok(Report { tables: vec![table], charts: vec![chart] })
 }
 
 /// A load on the first sentinel.

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, Side, progress};
+use crate::chart::{Labels, bars};
 use crate::crowd::{Crowd, DOWN_AFTER_MS, FAILOVER_TIMEOUT_MS, REPLICAS, SENTINELS, Switches};
 use crate::farm::{Farms, Peaks, Watch};
-use crate::report::{Pair, Report, Table, Unit};
+use crate::report::{Chart, Pair, Report, Table, Unit};
 use crate::requests::Beside;
 
 /// Beyond this many masters theirs is left out: it would take an hour.
@@ -87,6 +88,7 @@ pub fn measure(bench: &Bench) -> Result<Report, String> {
     let names = ["masters", "while", "farm: ours", "theirs", "machine: ours", "theirs"];
     let mut farm = Table::new("The farm's own CPU", text, &names);
     let mut requests = Beside::table();
+    let mut all = Vec::new();
     for masters in sizes(bench) {
         let mut results = Results::default();
         for run in 0..bench.runs.unwrap_or(1) {
@@ -103,8 +105,49 @@ pub fn measure(bench: &Bench) -> Result<Report, String> {
         }
         add_rows(&mut table, &mut farm, masters, &results);
         results.beside.add_rows(&mut requests, &masters.to_string());
+        all.push((format!("{masters} masters"), results));
     }
-    Ok(Report { tables: vec![table, requests, farm], charts: vec![] })
+    Ok(Report { tables: vec![table, requests, farm], charts: charts(bench, &all) })
+}
+
+fn charts(bench: &Bench, all: &[(String, Results)]) -> Vec<Chart> {
+    type Pick = fn(&Results) -> &Pair;
+    let charts: [(&str, &str, &str, Pick, Unit); 4] = [
+        (
+            "bench-discovery.svg",
+            "Many masters: until everything is discovered",
+            "Time from the start of three sentinels; shorter is better",
+            |results| &results.discovered,
+            Unit::Seconds,
+        ),
+        (
+            "bench-cpu.svg",
+            "Many masters: CPU for watching them",
+            "Of one core, by one sentinel; less is better",
+            |results| &results.steady_cpu,
+            Unit::Percent,
+        ),
+        (
+            "bench-memory.svg",
+            "Many masters: memory",
+            "Resident, of one sentinel; less is better",
+            |results| &results.memory,
+            Unit::Mebibytes,
+        ),
+        (
+            "bench-disaster.svg",
+            "Many masters: all hang at once",
+            "Until all are failed over and all sentinels say so, down-after 5 s included",
+            |results| &results.told,
+            Unit::Seconds,
+        ),
+    ];
+    let draw = |(file, title, axis, pick, unit): (&str, &str, &str, Pick, Unit)| {
+        let rows = all.iter().map(|(label, results)| (label.clone(), pick(results).clone()));
+        let rows: Vec<(String, Pair)> = rows.collect();
+        bars(&Labels { file, title, axis }, bench.names(), &rows, unit)
+    };
+    charts.map(draw).into()
 }
 
 fn name(bench: &Bench, side: Side) -> &str {
