@@ -199,7 +199,7 @@ fn fill(mut file: &File, old: Option<&Metadata>, text: &[u8]) -> io::Result<()> 
         // ours, as the field's programs leave it. The mode comes last, as chown clears bits of it.
         let _ = std::os::unix::fs::fchown(file, Some(old.uid()), Some(old.gid()));
     }
-    let mode = old.map_or(new_file_mode(), |old| old.mode() & 0o7777);
+    let mode = old.map_or_else(new_file_mode, |old| old.mode() & 0o7777);
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.sync_all()
 }
@@ -243,14 +243,15 @@ fn write_in_place(
     written
 }
 
+/// The copy gets its name when all of it is on disk: an unfinished one would be taken for the last
+/// good text by the start after a crash.
 fn write_copy(copy: &Path, meta: &Metadata, text: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(copy)?;
-    let result = fill(&file, Some(meta), text).and_then(|()| sync_directory(copy));
-    if result.is_err() {
-        let _ = fs::remove_file(copy);
+    let (file, temp) = create_temp(copy)?;
+    let written = fill(&file, Some(meta), text).and_then(|()| fs::rename(&temp, copy));
+    if written.is_err() {
+        let _ = fs::remove_file(&temp);
     }
-    result
+    written.and_then(|()| sync_directory(copy))
 }
 
 /// Without this being on disk a crash could bring the older text back over a vote.
@@ -262,9 +263,14 @@ fn remove_copy(copy: &Path, exists: bool) -> io::Result<()> {
     sync_directory(copy)
 }
 
+/// A shorter text is filled up with line ends until the file is cut, so that an end of the process
+/// between both does not leave half a line of the longer one behind it.
 fn overwrite(target: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(target)?;
-    file.write_all(text)?;
+    let length = usize::try_from(file.metadata()?.len().min(FILE_BYTES_MAX)).unwrap_or(0);
+    let mut padded = text.to_vec();
+    padded.resize(length.max(text.len()), b'\n');
+    file.write_all(&padded)?;
     file.set_len(text.len() as u64)?;
     file.sync_all()
 }
