@@ -1,19 +1,25 @@
+//! Real processes on hosts of their own, and everything that may befall them.
+//!
+//! Hosts are network namespaces on a switch of our own ([`net`], [`switch`]); faults are cuts in
+//! one or both directions, flapping, latency, loss, kill -9 and SIGSTOP ([`faults`], [`storm`]).
+//! Meanwhile clients write ([`writer`]) and config files are copied and tried out ([`archive`]).
+//! After healing the group must come to rest within a bound ([`cluster`]), and all logs and files
+//! must keep the rules of [`checks`].
+//!
+//! [`short`] is part of `make test`. `make chaos` runs [`long`], for MINUTES (10) from SEED.
 #![forbid(unsafe_code)]
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod archive;
+mod checks;
+mod cluster;
+mod faults;
 mod frame;
 mod net;
+mod short;
+mod storm;
 mod switch;
-
-#[test]
-fn hello() {
-    use std::io::{Read, Write};
-    let net = net::Net::new(3, 1).unwrap();
-    let listener = net.within(0, || std::net::TcpListener::bind((net.address(0).as_str(), 99)).unwrap());
-    let t = std::thread::spawn(move || { let (mut c, _) = listener.accept().unwrap(); let mut v = vec![]; c.read_to_end(&mut v).unwrap(); v.len() });
-    let start = std::time::Instant::now();
-    let mut c = net.within(1, || std::net::TcpStream::connect((net.address(0).as_str(), 99)).unwrap());
-    println!("connect {:?}", start.elapsed());
-    c.write_all(&vec![9; 10_000_000]).unwrap();
-    drop(c);
-    println!("{} {:?} {:?}", t.join().unwrap(), start.elapsed(), net.counts());
-}
+mod trial;
+mod writer;

@@ -15,8 +15,8 @@ use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt, socket,
-    sockopt,
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt,
+    socket, sockopt,
 };
 use sentineld::util::rng::Rng;
 
@@ -150,8 +150,12 @@ impl Switch {
         let ports: Result<Vec<OwnedFd>, String> = (0..count).map(open_port).collect();
         let ports = ports?;
         let shared = Arc::new(Shared::default());
-        let relay =
-            Relay { ports, shared: shared.clone(), rng: Rng::new(seed), waiting: BinaryHeap::new() };
+        let relay = Relay {
+            ports,
+            shared: shared.clone(),
+            rng: Rng::new(seed),
+            waiting: BinaryHeap::new(),
+        };
         let thread = std::thread::spawn(move || relay.run());
         Ok(Switch { shared, thread: Some(thread) })
     }
