@@ -116,7 +116,8 @@ fn judge_order(journal: &Journal, findings: &mut Findings) {
     let who = journal.sentinel;
     for (word, text) in lines(journal.log) {
         match word {
-            "oO0OoO0OoO0Oo" => tilt = false,
+            // An epoch in which it had not yet voted may not have been saved.
+            "oO0OoO0OoO0Oo" => (tilt, epoch) = (false, voted),
             "+tilt" => {
                 tilt = true;
                 findings.tilts += 1;
@@ -323,6 +324,8 @@ mod tests {
     #[test]
     fn steps_back_and_acts_in_tilt_are_found() {
         let texts = ["+new-epoch 3", "+new-epoch 3"].map(String::from);
+        assert_found(&judge([&texts, &[], &[]]), "to epoch 3 after 3");
+        let texts = [vote(B, 3), "oO0OoO0OoO0Oo sentineld".into(), "+new-epoch 3".into()];
         assert_found(&judge([&texts, &[], &[]]), "to epoch 3 after 3");
         let texts = ["+tilt #tilt mode entered", "+odown master m"].map(String::from);
         assert_found(&judge([&texts, &[], &[]]), "in tilt: +odown");

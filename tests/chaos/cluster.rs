@@ -2,7 +2,6 @@
 
 use crate::net::{Door, HostId, Net};
 use crate::support::node::{Node, NodeOptions, Role};
-use crate::support::process::Process;
 use crate::support::sentinel::{Program, Sentinel, SentinelOptions, state_lines};
 use crate::support::value::Value;
 use crate::support::wait::{self, expect, expect_eq};
@@ -332,11 +331,6 @@ impl Cluster {
             self.sentinels[sentinel].thaw();
             self.sentinel_health[sentinel] = Health::Running;
         }
-    }
-
-    /// The process of a sentinel that is not dead.
-    pub fn sentinel_process(&self, sentinel: usize) -> &Process {
-        self.sentinels[sentinel].process()
     }
 
     /// Half a minute of tilt, the default, is longer than a round.

@@ -17,6 +17,7 @@ mod checks;
 mod cluster;
 mod faults;
 mod frame;
+mod long;
 mod net;
 mod short;
 mod storm;

@@ -111,6 +111,11 @@ impl Trial {
         }
     }
 
+    /// How long the group took to come to rest after the last healing.
+    pub fn last_rest(&self) -> Option<Duration> {
+        self.tally.rests.last().copied()
+    }
+
     /// How often each sentinel logged this event so far.
     pub fn count(&self, event: &str) -> Vec<usize> {
         let word = format!(" {event} ");

@@ -69,11 +69,6 @@ impl Writer {
         self.shared.written.lock().expect("the writer does not panic")
     }
 
-    /// Everything acknowledged so far.
-    pub fn written(&self) -> Vec<Acknowledged> {
-        self.list().clone()
-    }
-
     /// The last acknowledged write.
     pub fn last(&self) -> Option<Acknowledged> {
         self.list().last().copied()
@@ -94,19 +89,29 @@ impl Writer {
         }
     }
 
-    /// Compares what was acknowledged with the list at a node. `Err`: the list holds what was never
-    /// written so, or nodes disagree.
+    /// Compares what was acknowledged with the list at a node. `Err`: something is in there twice,
+    /// or not in the order in which it was acknowledged.
     pub fn losses(&self, cluster: &Cluster, node: usize) -> Result<Losses, String> {
-        let acknowledged: Vec<u64> = self.list().iter().map(|write| write.number).collect();
         let reply = cluster.ask_node(node, &["LRANGE", &self.key, "0", "-1"])?;
         let kept: Vec<u64> = reply.texts().iter().filter_map(|text| text.parse().ok()).collect();
-        if !kept.windows(2).all(|pair| pair[0] < pair[1]) {
-            return Err(format!("{} is out of order: {kept:?}", self.key));
-        }
-        let kept: BTreeSet<u64> = kept.into_iter().collect();
-        let lost = acknowledged.iter().filter(|number| !kept.contains(number)).count();
-        Ok(Losses { acknowledged: acknowledged.len(), lost })
+        let acknowledged: Vec<u64> = self.list().iter().map(|write| write.number).collect();
+        compare(&acknowledged, &kept).map_err(|problem| format!("{}: {problem}", self.key))
     }
+}
+
+/// What is lost of the acknowledged numbers, which rise, if these were kept. Others may have been
+/// kept too: a write without an answer may come through, late even.
+fn compare(acknowledged: &[u64], kept: &[u64]) -> Result<Losses, String> {
+    let known: BTreeSet<u64> = acknowledged.iter().copied().collect();
+    let answered: Vec<u64> = kept.iter().copied().filter(|n| known.contains(n)).collect();
+    if let Some(pair) = answered.windows(2).find(|pair| pair[0] >= pair[1]) {
+        return Err(format!("{} comes before {}", pair[0], pair[1]));
+    }
+    let distinct: BTreeSet<u64> = kept.iter().copied().collect();
+    if distinct.len() != kept.len() {
+        return Err("a write was done twice".into());
+    }
+    Ok(Losses { acknowledged: known.len(), lost: known.len() - answered.len() })
 }
 
 impl Drop for Writer {
@@ -192,4 +197,12 @@ impl Link {
         self.0.get_mut().write_all(request.as_bytes())?;
         Value::read(&mut self.0)
     }
+}
+
+#[test]
+fn lists_are_compared() {
+    assert_eq!(compare(&[1, 2, 5], &[1, 2, 4, 5]), Ok(Losses { acknowledged: 3, lost: 0 }));
+    assert_eq!(compare(&[1, 2, 5], &[1, 4, 5, 3]), Ok(Losses { acknowledged: 3, lost: 1 }));
+    assert!(compare(&[1, 2, 5], &[2, 1, 5]).is_err());
+    assert!(compare(&[1, 2, 5], &[1, 2, 4, 4, 5]).is_err());
 }
