@@ -31,6 +31,8 @@ pub struct Archive {
     dir: PathBuf,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// Where `redis-sentinel` can be tried without meeting anybody, if it is here.
+    cell: Option<Door>,
     tried_by_redis: usize,
 }
 
@@ -61,7 +63,8 @@ impl Archive {
                 }
             }
         });
-        Archive { sources, dir, shared, thread: Some(thread), tried_by_redis: 0 }
+        let cell = if Program::Redis.path().is_file() { cell().ok() } else { None };
+        Archive { sources, dir, shared, thread: Some(thread), cell, tried_by_redis: 0 }
     }
 
     /// Looks at the file of one sentinel now, as its process was just killed: as `redis-sentinel`
@@ -69,9 +72,9 @@ impl Archive {
     pub fn look_after_death(&mut self, sentinel: usize) -> String {
         look(&self.shared, &self.sources, sentinel, &self.dir);
         let text = fs::read_to_string(&self.sources[sentinel].path).unwrap_or_default();
-        if Program::Redis.path().is_file() {
+        if let Some(cell) = &self.cell {
             self.tried_by_redis += 1;
-            if let Err(problem) = loaded_by_redis(&text, &self.dir) {
+            if let Err(problem) = loaded_by_redis(&text, &self.dir, cell) {
                 self.problems().push(format!("sentinel {sentinel}: {problem}\n{text}"));
             }
         }
@@ -145,7 +148,7 @@ fn checked_by_ours(text: &str, dir: &Path) -> Result<(), String> {
 }
 
 /// Starts `redis-sentinel` on a copy, where it reaches nobody, until it monitors.
-fn loaded_by_redis(text: &str, dir: &Path) -> Result<(), String> {
+fn loaded_by_redis(text: &str, dir: &Path, cell: &Door) -> Result<(), String> {
     let (copy, output) = (dir.join("redis.conf"), dir.join("redis.out"));
     let told = |error: std::io::Error| error.to_string();
     fs::write(&copy, text).map_err(told)?;
@@ -153,8 +156,7 @@ fn loaded_by_redis(text: &str, dir: &Path) -> Result<(), String> {
     let mut command = Command::new(Program::Redis.path());
     command.arg(&copy).args(["--bind", "127.0.0.1", "--logfile", "", "--daemonize", "no"]);
     command.stderr(file.try_clone().map_err(told)?).stdout(file);
-    let door: Door = cell()?;
-    let process = door.within(|| Process::spawn(&mut command)).map_err(told)?;
+    let process = cell.within(|| Process::spawn(&mut command)).map_err(told)?;
     let start = Instant::now();
     loop {
         let seen = fs::read_to_string(&output).map_err(told)?;
