@@ -22,7 +22,7 @@ INSTALL_PROGRAM ?= $(PROGRAM)
 export PREFIX DESTDIR BINDIR MANDIR UNITDIR SYSUSERSDIR CONFDIR COMPAT COMPAT_NAMES INSTALL_PROGRAM
 
 .DEFAULT_GOAL := build
-.PHONY: build demo bench test test-clients conformance lint fmt install uninstall clean help
+.PHONY: build demo bench test test-clients chaos conformance lint fmt install uninstall clean help
 
 build: ## Build the daemon, optimized (this is what plain `make` does)
 	@utils/get-redis cargo cc
@@ -40,12 +40,18 @@ bench: ## Measure beside redis-sentinel, writes docs/bench.md (FULL=1: 45 minute
 
 test: ## Run all tests; those against real servers need redis-server and redis-sentinel
 	@utils/get-redis cargo cc redis-server redis-sentinel redis-cli
+	@utils/get-redis ip || true
 	@CARGO="$(CARGO)" utils/run-tests
 
 test-clients: ## Let real clients (Python, Node, Rust, C) work through a failover; needs a network
 	@utils/get-redis cargo cc redis-server redis-cli
 	@utils/get-redis python3 node npm || true
 	@CARGO="$(CARGO)" $(CARGO) test --locked --test clients -- $(CLIENTS)
+
+chaos: ## Random faults over real groups for MINUTES=10, from SEED=n; needs root
+	@utils/get-redis cargo cc redis-server redis-sentinel
+	@utils/get-redis ip || true
+	@$(CARGO) test --locked --test chaos -- --ignored --exact long::chaos --nocapture
 
 conformance: ## Compare with redis-sentinel request by request, writes docs/conformance.md
 	@utils/get-redis cargo cc redis-server redis-sentinel
