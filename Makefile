@@ -22,7 +22,8 @@ INSTALL_PROGRAM ?= $(PROGRAM)
 export PREFIX DESTDIR BINDIR MANDIR UNITDIR SYSUSERSDIR CONFDIR COMPAT COMPAT_NAMES INSTALL_PROGRAM
 
 .DEFAULT_GOAL := build
-.PHONY: build demo bench test sim test-clients conformance lint fmt install uninstall clean help
+.PHONY: build demo bench test sim chaos test-clients conformance lint fmt install uninstall
+.PHONY: clean help
 
 build: ## Build the daemon, optimized (this is what plain `make` does)
 	@utils/get-redis cargo cc
@@ -41,6 +42,7 @@ bench: ## Measure beside redis-sentinel, writes docs/bench.md (FULL=1: an hour; 
 
 test: ## Run all tests; those against real servers need redis-server and redis-sentinel
 	@utils/get-redis cargo cc redis-server redis-sentinel redis-cli
+	@utils/get-redis ip || true
 	@CARGO="$(CARGO)" utils/run-tests
 
 sim: ## Sweep groups in one process over SEEDS=a..b, or replay SEED=n with a line per event
@@ -55,6 +57,11 @@ test-clients: ## Let real clients (Python, Node, Rust, C) work through a failove
 	@utils/get-redis cargo cc redis-server redis-cli
 	@utils/get-redis python3 node npm || true
 	@CARGO="$(CARGO)" $(CARGO) test --locked --test clients -- $(CLIENTS)
+
+chaos: ## Random faults over real groups for MINUTES=10, from SEED=n; needs root
+	@utils/get-redis cargo cc redis-server redis-sentinel
+	@utils/get-redis ip || true
+	@$(CARGO) test --locked --test chaos -- --ignored --exact long::chaos --nocapture
 
 conformance: ## Compare with redis-sentinel request by request, writes docs/conformance.md
 	@utils/get-redis cargo cc redis-server redis-sentinel

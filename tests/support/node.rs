@@ -217,6 +217,12 @@ impl Node {
         });
     }
 
+    /// Everything in the node's log so far.
+    pub fn log_text(&self) -> String {
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// The node's config file as it is now.
     pub fn config_text(&self) -> String {
         fs::read_to_string(&self.config).expect("redis.conf is readable")
