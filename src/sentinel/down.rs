@@ -168,7 +168,8 @@ impl Sentinel {
         let runid: &[u8] = if vote_epoch.is_some() { &myid } else { b"*" };
         let verb: &[u8] = b"IS-MASTER-DOWN-BY-ADDR";
         let words = [b"SENTINEL", verb, &ip, port.as_bytes(), epoch.as_bytes(), runid];
-        let sent = Sent::Ask { peer: id, vote_epoch };
+        let config_epoch = master.config_epoch;
+        let sent = Sent::Ask { peer: id, vote_epoch, config_epoch };
         self.peers[id].asks_in_flight += 1;
         self.peers[id].last_asked = Some(cx.now);
         self.send(cx, InstId::Peer(id), Channel::Cmd, sent, &words);
@@ -221,12 +222,13 @@ impl Sentinel {
         }
     }
 
-    /// An answer `[down, leader or *, leader epoch]`; anything else counts as nothing.
+    /// An answer `[down, leader or *, leader epoch]`; anything else counts as nothing. One that
+    /// was asked for before a switch says nothing of the address that is held now.
     pub(super) fn ask_answered(
         &mut self,
         cx: &mut Cx,
         id: PeerId,
-        vote_epoch: Option<u64>,
+        (vote_epoch, config_epoch): (Option<u64>, u64),
         reply: &Reply,
     ) {
         let Some(peer) = self.peers.get_mut(id) else { return };
@@ -236,9 +238,11 @@ impl Sentinel {
         if let Reply::Array(items) = reply
             && let [Reply::Int(down), Reply::Bulk(leader), Reply::Int(epoch)] = items.as_slice()
         {
-            peer.last_ask_reply = cx.now;
-            peer.master_down = *down == 1;
-            peer.answer = Some(*down == 1);
+            if config_epoch == self.masters[master].config_epoch {
+                peer.last_ask_reply = cx.now;
+                peer.master_down = *down == 1;
+                peer.answer = Some(*down == 1);
+            }
             // A vote of an older epoch is no answer yet: the new one is being saved, slowly, or
             // could not be saved. The peer is asked again.
             let decided = |asked: &u64| u64::try_from(*epoch).is_ok_and(|told| told >= *asked);
@@ -289,5 +293,32 @@ impl Sentinel {
                 self.ask_peer(cx, id);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Bench, addr};
+    use super::*;
+
+    const PEER: &[u8] = b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+    #[test]
+    fn an_answer_about_the_address_before_a_switch_does_not_count() {
+        let mut bench = Bench::new();
+        let id = bench.monitor(b"m");
+        let peer = addr("127.0.0.1", 26_380);
+        let peer = bench.call(|sentinel, cx| sentinel.add_peer(cx, id, PEER, peer));
+        let yes = Reply::Array(vec![Reply::Int(1), Reply::Bulk(b"*"), Reply::Int(0)]);
+        let mut hear = |config_epoch| {
+            bench.call(|sentinel, cx| {
+                sentinel.masters[id].config_epoch = 7;
+                sentinel.masters[id].base.sdown.is = true;
+                sentinel.ask_answered(cx, peer, (None, config_epoch), &yes);
+            });
+            (bench.sentinel.peers[peer].master_down, bench.sentinel.masters[id].odown.is)
+        };
+        assert_eq!(hear(6), (false, false));
+        assert_eq!(hear(7), (true, true));
     }
 }

@@ -35,10 +35,12 @@ pub enum Sent {
     Info(InstId),
     Publish(InstId),
     Subscribe,
-    /// IS-MASTER-DOWN-BY-ADDR on behalf of this peer entry; with the epoch if it asks for a vote.
+    /// IS-MASTER-DOWN-BY-ADDR on behalf of this peer entry; with the epoch if it asks for a vote,
+    /// and the config epoch of the address that it asks about.
     Ask {
         peer: PeerId,
         vote_epoch: Option<u64>,
+        config_epoch: u64,
     },
 }
 

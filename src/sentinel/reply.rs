@@ -44,7 +44,9 @@ impl Sentinel {
             Sent::Info(inst) => self.info_answered(cx, inst, sent_at, reply),
             Sent::Publish(inst) => self.publish_answered(cx, inst, reply),
             Sent::Subscribe => self.subscribe_answered(cx, link_id, reply),
-            Sent::Ask { peer, vote_epoch } => self.ask_answered(cx, peer, vote_epoch, reply),
+            Sent::Ask { peer, vote_epoch, config_epoch } => {
+                self.ask_answered(cx, peer, (vote_epoch, config_epoch), reply);
+            }
         }
     }
 
