@@ -11,6 +11,8 @@ use sentineld::sentinel::instance::Master;
 use sentineld::util::ident::{CheckId, ConnId, JobId};
 use sentineld::util::time::{Clock, Mono};
 
+use crate::checks::FileView;
+
 /// What decides.
 pub enum Brain {
     Ours(Box<Node>),
@@ -23,6 +25,16 @@ pub struct Save {
 }
 
 impl Save {
+    /// What the file says afterwards, without its text.
+    pub fn view(&self) -> FileView {
+        let mut view = FileView::default();
+        let state = &self.job.state;
+        for line in state.global.iter().chain(state.masters.iter().flat_map(|lines| lines.iter())) {
+            view.take(&mut line.words.iter().skip(1).map(Vec::as_slice));
+        }
+        view
+    }
+
     /// What the file holds afterwards.
     pub fn text(&self, old: &[u8]) -> Vec<u8> {
         rewrite(old, &self.job.state)

@@ -6,6 +6,7 @@
 
 mod brain;
 mod checks;
+mod conns;
 mod coverage;
 mod faults;
 mod hosts;
@@ -14,6 +15,7 @@ mod net;
 mod outcome;
 mod plan;
 mod property;
+mod queue;
 mod redis;
 mod settle;
 mod sweep;

@@ -75,7 +75,7 @@ impl World {
             .iter()
             .filter_map(|(key, conn)| {
                 let well = self.net.reach(conn.hosts[0], conn.hosts[1]) && !conn.swallowed;
-                (!well).then_some(*key)
+                (!well).then_some(key)
             })
             .collect();
         self.net.mend();

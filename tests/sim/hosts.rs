@@ -14,12 +14,14 @@ use sentineld::util::time::{Clock, Mono, Wall};
 
 use crate::brain::{Brain, Save};
 use crate::checks::{FileView, Info};
-use crate::net::{ConnKey, HostId, Net, Segment, Side, Us, WINDOW_BYTES};
+use crate::net::{Conn, ConnKey, HostId, Net, Segment, Side, Us, WINDOW_BYTES};
 use crate::property::{Property, ensure, violation};
-use crate::wire::{Stream, Value, show, show_words};
+use crate::wire::{Value, Words, show, show_words};
 use crate::world::{Ev, MS, World};
 
 const SENTINEL_PORT: u16 = 26379;
+/// As links send it.
+const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 /// Unsent output of one connection: a link's limit and what a single turn may add.
 const MAX_OUTPUT_BYTES: usize = 320 * 1024;
 /// More turns than this within one ms mean a deadline that never goes away.
@@ -68,18 +70,16 @@ pub struct SentinelHost {
     pub paused: bool,
     pub file: Vec<u8>,
     pub view: FileView,
+    /// A save that is in the file, but not in its text yet.
+    unwritten: Option<Save>,
+    writes: u32,
     pub disk: Option<Disk>,
     pub inputs: Vec<Input>,
-    pub wake_at: Option<Us>,
     /// Connections with something to read.
     ready: BTreeSet<ConnKey>,
     /// Connections with output that did not fit.
     pub blocked: BTreeSet<ConnKey>,
     keys: BTreeMap<ConnId, ConnKey>,
-    /// What it wrote, as the checkers read it, and how much of the unsent output they have seen.
-    taps: BTreeMap<ConnKey, (Stream, usize)>,
-    /// What it read from data nodes.
-    reads: BTreeMap<ConnKey, Stream>,
     /// The clock of the machine at the beginning.
     boot_ms: u64,
     next_pid: i32,
@@ -132,14 +132,13 @@ impl SentinelHost {
             paused: false,
             view: FileView::parse(&file),
             file,
+            unwritten: None,
+            writes: 0,
             disk: None,
             inputs: Vec::new(),
-            wake_at: None,
             ready: BTreeSet::new(),
             blocked: BTreeSet::new(),
             keys: BTreeMap::new(),
-            taps: BTreeMap::new(),
-            reads: BTreeMap::new(),
             boot_ms: rng.below(100_000),
             next_pid: 100,
             turns: (0, 0),
@@ -164,11 +163,25 @@ impl SentinelHost {
         self.node.is_some() && !self.paused
     }
 
-    /// The write that was under way is in the file.
+    /// The write that was under way is in the file. Its text is only made when somebody looks at
+    /// it, or now and then: a text that nobody looks at is the next one's beginning, no more.
     fn write(&mut self) {
         let disk = self.disk.take().expect("a save is under way");
-        self.file = disk.save.text(&self.file);
-        self.view = FileView::parse(&self.file);
+        self.view = disk.save.view();
+        self.unwritten = Some(disk.save);
+        self.writes += 1;
+        if self.writes.is_multiple_of(16) {
+            self.make_text();
+        }
+    }
+
+    /// The text of the file catches up, and says what was to be saved.
+    pub fn make_text(&mut self) {
+        let Some(save) = self.unwritten.take() else { return };
+        self.file = save.text(&self.file);
+        let read = FileView::parse(&self.file);
+        let property = Property::FileSaysWhatWasSaved;
+        ensure!(read == self.view, property, "{read:?}, not {:?}", self.view);
     }
 
     /// The write ends as it was drawn.
@@ -184,6 +197,7 @@ impl SentinelHost {
         if landed && self.disk.as_ref().is_some_and(|disk| !disk.fails) {
             self.write();
         }
+        self.make_text();
         *self = SentinelHost {
             host: self.host,
             node: None,
@@ -191,14 +205,13 @@ impl SentinelHost {
             paused: false,
             file: std::mem::take(&mut self.file),
             view: std::mem::take(&mut self.view),
+            unwritten: None,
+            writes: self.writes,
             disk: None,
             inputs: Vec::new(),
-            wake_at: None,
             ready: BTreeSet::new(),
             blocked: BTreeSet::new(),
             keys: BTreeMap::new(),
-            taps: BTreeMap::new(),
-            reads: BTreeMap::new(),
             boot_ms: self.boot_ms,
             next_pid: self.next_pid,
             turns: (0, 0),
@@ -382,14 +395,17 @@ impl World {
         if client != sentinel {
             return;
         }
-        let stream = self.sentinels[sentinel].reads.entry(key).or_default();
+        let stream = &mut conn.ends[0].reads;
         stream.push(bytes);
+        while stream.take_exact(b"+PONG\r\n") {
+            self.checks.lives(sentinel, from, self.now);
+        }
         while let Some(value) = stream.next_value() {
             match value {
                 Value::Simple(text) | Value::Error(text)
                     if text.starts_with(b"PONG") || text.starts_with(b"LOADING") =>
                 {
-                    self.checks.proof_of_life.insert((sentinel, from), self.now);
+                    self.checks.lives(sentinel, from, self.now);
                 }
                 Value::Bulk(text) => {
                     let infos = &mut self.checks.infos;
@@ -397,9 +413,9 @@ impl World {
                     infos.insert((sentinel, from), info);
                 }
                 Value::Array(items) if from < self.options.sentinels => {
-                    if let Some(group) = conn.about.pop_front() {
+                    if let Some(about) = conn.about.pop_front() {
                         let down = items.first() == Some(&Value::Int(1));
-                        self.checks.heard(self.now, sentinel, from, group, down);
+                        self.checks.heard(self.now, sentinel, from, about, down);
                     }
                 }
                 _ => {}
@@ -433,8 +449,6 @@ impl World {
     fn forget(&mut self, sentinel: usize, id: ConnId) {
         let host = &mut self.sentinels[sentinel];
         if let Some(key) = host.keys.remove(&id) {
-            host.taps.remove(&key);
-            host.reads.remove(&key);
             host.blocked.remove(&key);
             host.ready.remove(&key);
         }
@@ -488,7 +502,10 @@ impl World {
                 let (pid, life) = (host.next_pid, host.life);
                 self.node(sentinel).spawned(job, Ok(pid));
                 let at = self.now + self.rng.below(20 * MS);
-                self.schedule(at, Ev::ChildEnds { sentinel, life, pid });
+                self.schedule(
+                    at,
+                    Ev::ChildEnds { sentinel: sentinel as u32, life: life as u32, pid },
+                );
             }
             Action::Kill { pid } => {
                 let property = Property::ScriptsAreLimited;
@@ -536,7 +553,7 @@ impl World {
         ensure!(free, Property::OneSaveAtATime, "two saves of {sentinel} at the same time");
         host.disk = Some(Disk { generation, began: self.now, fails, save });
         let life = host.life;
-        self.schedule(self.now + took, Ev::Saved { sentinel, life });
+        self.schedule(self.now + took, Ev::Saved { sentinel: sentinel as u32, life });
     }
 
     fn log(&mut self, sentinel: usize, line: &str) {
@@ -554,9 +571,9 @@ impl World {
 
     /// Shows the checkers what was written since the last look.
     fn tap(&mut self, sentinel: usize) {
-        let mut touched = Vec::new();
+        let mut touched = std::mem::take(&mut self.touched);
         self.node(sentinel).take_touched(&mut touched);
-        for id in touched {
+        for id in touched.drain(..) {
             let host = &mut self.sentinels[sentinel];
             let Some(key) = host.keys.get(&id).copied() else { continue };
             host.blocked.insert(key);
@@ -566,11 +583,13 @@ impl World {
             let len = output.len();
             let property = Property::QueuesAreBounded;
             ensure!(len <= MAX_OUTPUT_BYTES, property, "{len} bytes unsent by {sentinel}");
-            let (stream, seen) = host.taps.entry(key).or_default();
-            stream.push(&output[*seen..]);
-            *seen = len;
+            let conn = self.net.conns.get_mut(&key).expect("open");
+            let end = &mut conn.ends[usize::from(conn.hosts[0] != sentinel)];
+            end.tap.push(&output[end.seen..]);
+            end.seen = len;
             self.look(sentinel, key);
         }
+        self.touched = touched;
     }
 
     fn look(&mut self, sentinel: usize, key: ConnKey) {
@@ -581,7 +600,13 @@ impl World {
         let client = conn.hosts[0] == sentinel;
         let other = conn.hosts[usize::from(client)];
         let host = &mut sentinels[sentinel];
-        let (stream, _) = host.taps.get_mut(&key).expect("it was written to");
+        let Conn { ends, asked, about, .. } = conn;
+        let stream = &mut ends[usize::from(!client)].tap;
+        while client && stream.take_exact(PING) {
+            if other < self.options.sentinels {
+                asked.push_back(Words::new());
+            }
+        }
         while client && let Some(words) = stream.next_request() {
             if tracer.is_on() && !matches!(&words[0][..], b"PING" | b"INFO" | b"PUBLISH") {
                 tracer.line(*now, &format!("[{sentinel}] to {other}: {}", show_words(&words)));
@@ -589,16 +614,17 @@ impl World {
             checks.requested(*now, sentinel, &words, &group, (other, group_at(other)));
             if other < self.options.sentinels {
                 if words.len() == 6 {
-                    conn.about.extend(group(&show(&words[2])));
+                    let at = show(&words[2]).parse().ok().and_then(Net::host_of);
+                    about.extend(at.and_then(|at| Some((group_at(at)?, at))));
                 }
-                conn.asked.push_back(words);
+                asked.push_back(words);
             }
         }
         while !client && let Some(value) = stream.next_value() {
-            let Some(words) = conn.asked.pop_front() else {
+            let Some(words) = asked.pop_front() else {
                 violation!(Property::AnswersFollowRequests, "{sentinel}: {value:?} unasked")
             };
-            if tracer.is_on() && words[0] == b"SENTINEL" {
+            if tracer.is_on() && words.first().is_some_and(|word| word == b"SENTINEL") {
                 tracer.line(*now, &format!("[{sentinel}] answers {other}: {value:?}"));
             }
             checks.answered(sentinel, &words, &value, &group, &host.view);
@@ -630,9 +656,7 @@ impl World {
             }
             let sent = bytes.len();
             self.node(sentinel).sent(id, sent);
-            if let Some((_, seen)) = self.sentinels[sentinel].taps.get_mut(&key) {
-                *seen -= sent;
-            }
+            self.net.conns.get_mut(&key).expect("just looked at").ends[side].seen -= sent;
             if sent > 0 {
                 self.send_torn(key, side, &bytes);
             }

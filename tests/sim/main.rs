@@ -6,6 +6,7 @@
 
 mod brain;
 mod checks;
+mod conns;
 mod coverage;
 mod elections;
 mod faults;
@@ -16,6 +17,7 @@ mod operators;
 mod outcome;
 mod plan;
 mod property;
+mod queue;
 mod redis;
 mod scenarios;
 mod settle;

@@ -2,13 +2,14 @@
 //! partitions. It knows nothing of what runs on the hosts.
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 
 use sentineld::util::ident::ConnId;
 use sentineld::util::rng::Rng;
 
-use crate::wire::Words;
+use crate::conns::Conns;
+use crate::wire::{Stream, Words};
 
 /// Virtual time in microseconds.
 pub type Us = u64;
@@ -59,6 +60,12 @@ pub struct End {
     pub held: bool,
     /// Close as soon as the output is empty.
     pub closing: bool,
+    /// What this side, a sentinel, wrote, as the checkers read it, and how much of its unsent
+    /// output they have seen.
+    pub tap: Stream,
+    pub seen: usize,
+    /// What it read, as the checkers read it.
+    pub reads: Stream,
 }
 
 /// A connection.
@@ -72,15 +79,16 @@ pub struct Conn {
     pub swallowed: bool,
     /// The observers' note: requests written and not answered yet.
     pub asked: VecDeque<Words>,
-    /// The observers' note: which masters a sentinel asked about and has no answer for yet.
-    pub about: VecDeque<usize>,
+    /// The observers' note: which masters, at which address, a sentinel asked about and has no
+    /// answer for yet.
+    pub about: VecDeque<(usize, HostId)>,
 }
 
 /// The network: which hosts reach which others, and the connections.
 #[derive(Debug)]
 pub struct Net {
-    pub conns: BTreeMap<ConnKey, Conn>,
-    next: u64,
+    pub conns: Conns,
+    ports: u64,
     hosts: usize,
     /// From a host to another, at `from * hosts + to`.
     ways: Vec<Way>,
@@ -107,7 +115,7 @@ impl Net {
     pub fn new(hosts: usize, latency_us: (Us, Us)) -> Net {
         let ways = vec![Way::default(); hosts * hosts];
         let refuses = vec![false; hosts];
-        Net { conns: BTreeMap::new(), next: 1, hosts, ways, refuses, latency_us }
+        Net { conns: Conns::default(), ports: 0, hosts, ways, refuses, latency_us }
     }
 
     /// Data nodes and sentinels have one address each.
@@ -192,14 +200,14 @@ impl Net {
         hosts: [HostId; 2],
         conn: Option<ConnId>,
     ) -> (ConnKey, Us) {
-        let key = ConnKey(self.next);
-        self.next += 1;
+        self.ports += 1;
         let ends = [End { open: true, conn, ..End::default() }, End::default()];
-        let from_port = 20_000 + (self.next % 40_000) as u16;
+        let from_port = 20_000 + (self.ports % 40_000) as u16;
         let pipes = [Pipe::default(), Pipe::default()];
         let swallowed = self.way(hosts[0], hosts[1]).swallows;
         let (asked, about) = (VecDeque::new(), VecDeque::new());
-        self.conns.insert(key, Conn { hosts, ends, pipes, from_port, swallowed, asked, about });
+        let key =
+            self.conns.insert(Conn { hosts, ends, pipes, from_port, swallowed, asked, about });
         let at = self.send(now, rng, key, 0, Segment::Syn);
         // What follows the first segment goes only after its answer.
         let round_trip = self.delay(rng) + self.delay(rng);
@@ -257,15 +265,15 @@ impl Net {
     /// The connections with an end on `host`, and which end it is.
     pub fn of_host(&self, host: HostId) -> Vec<(ConnKey, Side)> {
         let side = |conn: &Conn| conn.hosts.iter().position(|end| *end == host);
-        self.conns.iter().filter_map(|(key, conn)| Some((*key, side(conn)?))).collect()
+        self.conns.iter().filter_map(|(key, conn)| Some((key, side(conn)?))).collect()
     }
 
     /// After a change of groups: everything that waits may go on, at about the same time.
     pub fn waiting(&self) -> Vec<(ConnKey, Side)> {
         let mut waiting = Vec::new();
-        for (key, conn) in &self.conns {
+        for (key, conn) in self.conns.iter() {
             for side in [0, 1] {
-                waiting.extend((0..conn.pipes[side].queue.len()).map(|_| (*key, side)));
+                waiting.extend((0..conn.pipes[side].queue.len()).map(|_| (key, side)));
             }
         }
         waiting

@@ -59,6 +59,8 @@ pub enum Property {
     TurnsAreBounded,
     /// One save at a time.
     OneSaveAtATime,
+    /// The text of a file says what was to be saved.
+    FileSaysWhatWasSaved,
     /// A sentinel can load the file it wrote.
     OwnFileLoads,
     /// A process ends by itself only when it was told to.

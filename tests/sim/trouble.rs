@@ -280,7 +280,7 @@ impl World {
                 self.net.slow_down(one, other, extra_us);
             }
             Fault::LoseConnections => {
-                let keys: Vec<ConnKey> = self.net.conns.keys().copied().collect();
+                let keys: Vec<ConnKey> = self.net.conns.iter().map(|(key, _)| key).collect();
                 let lost: Vec<ConnKey> = keys.into_iter().filter(|_| self.chance(20)).collect();
                 self.trace(|| format!("{} connections are lost", lost.len()));
                 for key in lost {

@@ -41,6 +41,13 @@ impl Stream {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Takes exactly these bytes from the front, if that is what comes next.
+    pub fn take_exact(&mut self, bytes: &[u8]) -> bool {
+        let next = self.bytes[self.used..].starts_with(bytes);
+        self.used += if next { bytes.len() } else { 0 };
+        next
+    }
+
     /// The next whole value, if it is there.
     pub fn next_value(&mut self) -> Option<Value> {
         let mut at = self.used;

@@ -2,9 +2,9 @@
 //! seed. This file holds the queue of what happens and what the scenarios do to the group.
 #![forbid(unsafe_code)]
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 
+use sentineld::util::ident::ConnId;
 use sentineld::util::rng::Rng;
 
 use crate::checks::Checks;
@@ -12,6 +12,7 @@ use crate::coverage::Stats;
 use crate::hosts::{Disk, Input, SentinelHost};
 use crate::net::{ConnKey, HostId, Net, Segment, Side, Us};
 use crate::property::{Property, ensure};
+use crate::queue::Queue;
 use crate::redis::{Client, Effect, Farm, REPLICATION_TICK_US};
 use crate::trace::Tracer;
 use crate::wire::Stream;
@@ -57,27 +58,7 @@ impl Default for Options {
     }
 }
 
-/// What happens at a moment.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Ev {
-    Deliver(ConnKey, Side),
-    /// A turn of a sentinel, if it is still meant to wake then.
-    Wake(usize),
-    /// The save of that life of a sentinel ends.
-    Saved {
-        sentinel: usize,
-        life: u64,
-    },
-    ChildEnds {
-        sentinel: usize,
-        life: u64,
-        pid: i32,
-    },
-    Relay(HostId, Vec<u8>),
-    Replication,
-    /// A sentinel that stands still goes on.
-    Resume(usize),
-}
+pub use crate::queue::Ev;
 
 /// A scenario's hand on a moment inside a sentinel's turn: at that event, of that sentinel or any.
 #[derive(Clone, Debug)]
@@ -104,8 +85,11 @@ pub struct World {
     /// Whoever runs this world says how it ended.
     pub caught: bool,
     pub stats: Stats,
-    queue: BinaryHeap<Reverse<(Us, u64, Ev)>>,
-    queued: u64,
+    queue: Queue,
+    /// When each sentinel wants to wake next.
+    wakes: Vec<Us>,
+    /// Kept for its room.
+    pub touched: Vec<ConnId>,
     /// What arrived for the operator.
     pub inbox: BTreeMap<ConnKey, Stream>,
 }
@@ -142,8 +126,9 @@ impl World {
             tracer: Tracer { printing: std::env::var("SIM_SEED").is_ok(), ..Tracer::default() },
             caught: false,
             stats: Stats::default(),
-            queue: BinaryHeap::new(),
-            queued: 0,
+            queue: Queue::default(),
+            wakes: vec![Us::MAX; sentinels],
+            touched: Vec::new(),
             inbox: BTreeMap::new(),
             rng,
             options,
@@ -187,8 +172,7 @@ impl World {
     }
 
     pub fn schedule(&mut self, at: Us, ev: Ev) {
-        self.queued += 1;
-        self.queue.push(Reverse((at, self.queued, ev)));
+        self.queue.push(at, ev);
     }
 
     pub fn trace(&mut self, text: impl FnOnce() -> String) {
@@ -210,33 +194,42 @@ impl World {
 
     /// One thing happens; how far the clock went is in `now`.
     fn step(&mut self, limit: Us) -> bool {
-        match self.queue.peek() {
-            Some(Reverse((at, _, _))) if *at <= limit => {}
-            _ => return false,
+        let (mut wake, mut sentinel) = (Us::MAX, 0);
+        for (at, next) in self.wakes.iter().enumerate() {
+            if *next < wake {
+                (wake, sentinel) = (*next, at);
+            }
         }
-        let Some(Reverse((at, _, ev))) = self.queue.pop() else { return false };
+        let next = self.queue.next();
+        if wake.min(next) > limit {
+            return false;
+        }
+        if wake < next {
+            self.now = self.now.max(wake);
+            self.wakes[sentinel] = Us::MAX;
+            self.turn(sentinel);
+            return true;
+        }
+        let Some((at, ev)) = self.queue.pop() else { return false };
         self.now = self.now.max(at);
         match ev {
             Ev::Deliver(key, side) => self.deliver(key, side),
-            Ev::Wake(sentinel) => {
-                if self.sentinels[sentinel].wake_at == Some(at) {
-                    self.sentinels[sentinel].wake_at = None;
-                    self.turn(sentinel);
-                }
-            }
-            Ev::Saved { sentinel, life } => self.saved(sentinel, life),
+            Ev::Saved { sentinel, life } => self.saved(sentinel as usize, life),
             Ev::ChildEnds { sentinel, life, pid } => {
-                if self.sentinels[sentinel].life == life {
+                let sentinel = sentinel as usize;
+                if self.sentinels[sentinel].life == u64::from(life) {
                     self.input(sentinel, Input::ChildEnds(pid));
                 }
             }
-            Ev::Relay(host, text) => {
+            Ev::Relay(relayed) => {
+                let (host, text) = *relayed;
                 let mut effects = Vec::new();
                 if self.farm.at(host).is_some_and(|server| server.alive()) {
                     self.farm.deliver(host, &text, &mut effects);
                 }
                 self.apply(host, effects);
             }
+            Ev::Operate | Ev::WallJump => {}
             Ev::Resume(sentinel) => {
                 if self.sentinels[sentinel].paused {
                     self.resume(sentinel);
@@ -305,11 +298,8 @@ impl World {
     }
 
     pub fn wake_at(&mut self, sentinel: usize, at: Us) {
-        let host = &mut self.sentinels[sentinel];
-        if host.wake_at.is_none_or(|earlier| at < earlier) {
-            host.wake_at = Some(at);
-            self.schedule(at, Ev::Wake(sentinel));
-        }
+        let wake = &mut self.wakes[sentinel];
+        *wake = at.min(*wake);
     }
 
     /// Sends a segment of a connection.
@@ -319,11 +309,7 @@ impl World {
     }
 
     /// Opens a connection.
-    pub fn connect(
-        &mut self,
-        hosts: [HostId; 2],
-        conn: Option<sentineld::util::ident::ConnId>,
-    ) -> ConnKey {
+    pub fn connect(&mut self, hosts: [HostId; 2], conn: Option<ConnId>) -> ConnKey {
         let (key, at) = self.net.connect(self.now, &mut self.rng, hosts, conn);
         self.schedule(at, Ev::Deliver(key, 0));
         key
@@ -401,7 +387,7 @@ impl World {
                 Effect::Relay(to, text) => {
                     if self.net.reach(host, to) {
                         let at = self.now + self.net.delay(&mut self.rng);
-                        self.schedule(at, Ev::Relay(to, text));
+                        self.schedule(at, Ev::Relay(Box::new((to, text))));
                     }
                 }
                 Effect::Role(None) => self.trace(|| format!("node {host} is a master")),

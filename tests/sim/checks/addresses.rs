@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Checks, Event, group_of};
+use crate::net::Net;
 use crate::property::{Property, ensure, violation};
 
 impl Checks {
@@ -10,7 +11,7 @@ impl Checks {
         (view.sdown, view.odown) = (false, false);
         view.agreed.clear();
         view.down.clear();
-        event.text.split(' ').nth(3).unwrap_or("").clone_into(&mut view.ip);
+        view.at = event.text.split(' ').nth(3).and_then(|ip| Net::host_of(ip.parse().ok()?));
     }
 
     pub(super) fn check_hello(&mut self, sentinel: usize, text: &str) {

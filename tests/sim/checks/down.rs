@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Checks, Event};
-use crate::net::{Net, Us};
+use crate::net::{HostId, Us};
 use crate::property::{Property, ensure};
 
 /// An answer counts for five ask-periods, and a bit: a process that stood still notices later.
@@ -21,7 +21,7 @@ impl Checks {
             let view = self.view(sentinel, group);
             view.sdown = down;
         }
-        let Some(host) = event.ip().parse().ok().and_then(Net::host_of) else { return };
+        let Some(host) = event.host() else { return };
         if !is_master && !event.text.starts_with("slave ") {
             return;
         }
@@ -30,7 +30,10 @@ impl Checks {
             true => held.insert(host),
             false => held.remove(&host),
         };
-        let Some(last) = self.proof_of_life.get(&(sentinel, host)).filter(|_| down) else { return };
+        let last = self.proof_of_life[sentinel].get(host).copied().unwrap_or(Us::MAX);
+        if !down || last == Us::MAX {
+            return;
+        }
         // A master that says it is a replica, or a new process, is held down for that.
         if is_master && self.infos.get(&(sentinel, host)).is_some_and(|info| info.excuses_sdown()) {
             return;
@@ -53,7 +56,10 @@ impl Checks {
         }
         let property = Property::OdownNeedsTheQuorum;
         ensure!(view.sdown, property, "{event:?} without sdown");
-        let fresh = |at: &&Us| event.at - **at <= ANSWER_COUNTS_US;
+        let fresh = |(at, taken_back): &&(Us, Option<Us>)| {
+            // What was taken back a moment ago may have counted in between.
+            event.at - at <= ANSWER_COUNTS_US && taken_back.is_none_or(|at| at == event.at)
+        };
         let agreed = view.agreed.values().filter(fresh).count() + 1;
         let quorum = view.quorum.unwrap_or(quorum);
         if self.waived.majority_of_all {
@@ -63,12 +69,23 @@ impl Checks {
         self.looked += 1;
     }
 
-    /// A sentinel read a peer's answer about a master.
-    pub fn heard(&mut self, now: Us, sentinel: usize, peer: usize, group: usize, down: bool) {
+    /// A sentinel read a peer's answer about a master at an address.
+    pub fn heard(
+        &mut self,
+        now: Us,
+        sentinel: usize,
+        peer: usize,
+        (group, at): (usize, HostId),
+        down: bool,
+    ) {
         let view = self.view(sentinel, group);
-        match down {
-            true => drop(view.agreed.insert(peer, now)),
-            false => drop(view.agreed.remove(&peer)),
+        if view.at != Some(at) {
+            return;
+        }
+        if down {
+            view.agreed.insert(peer, (now, None));
+        } else if let Some((_, taken_back)) = view.agreed.get_mut(&peer) {
+            taken_back.get_or_insert(now);
         }
     }
 }

@@ -36,7 +36,7 @@ impl Checks {
 
     pub(super) fn check_selected(&mut self, event: &Event, group: usize) {
         let sentinel = event.sentinel;
-        let Some(host) = event.ip().parse().ok().and_then(Net::host_of) else {
+        let Some(host) = event.host() else {
             violation!(Property::SlaveofWithinTheGroup, "{event:?}")
         };
         let property = Property::PromotedReplicaIsSuitable;

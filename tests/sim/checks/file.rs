@@ -32,7 +32,7 @@ impl FileView {
     }
 
     /// One line's words after `sentinel`.
-    fn take(&mut self, words: &mut dyn Iterator<Item = &[u8]>) {
+    pub fn take(&mut self, words: &mut dyn Iterator<Item = &[u8]>) {
         let verb = words.next().unwrap_or_default();
         if !matches!(verb, b"monitor" | b"config-epoch" | b"leader-epoch" | b"current-epoch") {
             return;

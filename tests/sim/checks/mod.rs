@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use file::FileView;
 pub use info::Info;
 
-use crate::net::Us;
+use crate::net::{HostId, Net, Us};
 use crate::property::{Property, ensure, violation};
 use crate::wire::{Value, Words, show};
 
@@ -34,8 +34,8 @@ struct Attempt {
 /// What is known of one sentinel's view of one master.
 #[derive(Clone, Default, Debug)]
 struct View {
-    /// The address as its events tell it.
-    ip: String,
+    /// The address that its events tell.
+    at: Option<HostId>,
     sdown: bool,
     odown: bool,
     forced_next: bool,
@@ -46,8 +46,8 @@ struct View {
     quorum: Option<usize>,
     /// Hosts of data nodes that it holds down.
     down: BTreeSet<usize>,
-    /// When the last answer 1 of that peer came, if it was its last answer.
-    agreed: BTreeMap<usize, Us>,
+    /// When the last answer 1 of a peer came, and when it was taken back.
+    agreed: BTreeMap<usize, (Us, Option<Us>)>,
 }
 
 /// What is known of one sentinel, in its present life.
@@ -91,9 +91,9 @@ impl Event {
         group_of(self.master())
     }
 
-    /// The address of the instance that it is about.
-    fn ip(&self) -> &str {
-        self.text.split(' ').nth(2).unwrap_or("")
+    /// The host of the instance that it is about.
+    fn host(&self) -> Option<HostId> {
+        Net::host_of(self.text.split(' ').nth(2)?.parse().ok()?)
     }
 }
 
@@ -128,8 +128,8 @@ pub struct Checks {
     announced: BTreeMap<(usize, u64), String>,
     /// Failovers that were not elected.
     forced: BTreeSet<(usize, u64)>,
-    /// When a valid PING reply for that sentinel was last read from that host.
-    pub proof_of_life: BTreeMap<(usize, usize), Us>,
+    /// When each sentinel last read a valid answer to PING from each host (`MAX`: never).
+    proof_of_life: Vec<Vec<Us>>,
     /// The last INFO that a sentinel read from a host.
     pub infos: BTreeMap<(usize, usize), Info>,
     /// All events, if they are kept.
@@ -156,7 +156,7 @@ impl Checks {
             leaders: BTreeMap::new(),
             announced: BTreeMap::new(),
             forced: BTreeSet::new(),
-            proof_of_life: BTreeMap::new(),
+            proof_of_life: vec![Vec::new(); sentinels],
             infos: BTreeMap::new(),
             events: Vec::new(),
             keeps_events: true,
@@ -175,8 +175,17 @@ impl Checks {
             let config_epoch = master.config_epoch;
             watched.masters.push(View { config_epoch, ..View::default() });
         }
-        self.proof_of_life.retain(|(of, _), _| *of != sentinel);
+        self.proof_of_life[sentinel].clear();
         self.infos.retain(|(of, _), _| *of != sentinel);
+    }
+
+    /// A sentinel has read a valid answer to PING from a host.
+    pub fn lives(&mut self, sentinel: usize, host: HostId, now: Us) {
+        let hosts = &mut self.proof_of_life[sentinel];
+        if hosts.len() <= host {
+            hosts.resize(host + 1, Us::MAX);
+        }
+        hosts[host] = now;
     }
 
     fn id(&mut self, text: &str) -> u32 {
@@ -212,6 +221,9 @@ impl Checks {
             Some(count) => *count += 1,
             None => drop(self.counts.insert(name.to_owned(), 1)),
         }
+        if name.ends_with("-link-reconnection") && !self.keeps_events {
+            return;
+        }
         let event = Event { at: now, sentinel, name: name.to_owned(), text: text.to_owned() };
         self.event(&event, file);
         if self.keeps_events {
@@ -234,8 +246,9 @@ impl Checks {
                 view.down.clear();
             }
             "+monitor" | "-monitor" => {
-                *self.view(sentinel, group) = View::default();
-                event.ip().clone_into(&mut self.view(sentinel, group).ip);
+                let quorum = event.text.rsplit(' ').next().and_then(|quorum| quorum.parse().ok());
+                let view = View { at: event.host(), quorum, ..View::default() };
+                *self.view(sentinel, group) = view;
             }
             "+set" => self.note_set(event, group),
             "+try-failover" => self.check_try(event, group),
