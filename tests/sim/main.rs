@@ -16,9 +16,12 @@ mod operators;
 mod outcome;
 mod plan;
 mod property;
+mod recorded;
 mod redis;
 mod scenarios;
 mod settle;
+#[path = "../support/mod.rs"]
+mod support;
 mod sweep;
 mod trace;
 mod trouble;
