@@ -18,9 +18,12 @@ mod outcome;
 mod plan;
 mod property;
 mod queue;
+mod recorded;
 mod redis;
 mod scenarios;
 mod settle;
+#[path = "../support/mod.rs"]
+mod support;
 mod sweep;
 mod trace;
 mod trouble;

@@ -25,6 +25,13 @@ impl Value {
     }
 }
 
+/// Where a word of a request is in its stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    from: usize,
+    to: usize,
+}
+
 /// Bytes of a stream that do not make a whole piece yet.
 #[derive(Clone, Default, Debug)]
 pub struct Stream {
@@ -56,6 +63,38 @@ impl Stream {
         Some(value)
     }
 
+    /// How far it is read, for [`Stream::back_to`].
+    pub fn mark(&self) -> usize {
+        self.used
+    }
+
+    /// Gives back what was read since a mark.
+    pub fn back_to(&mut self, mark: usize) {
+        self.used = mark;
+    }
+
+    /// As [`Stream::next_request`], without copies: where its words are; `false`: not there yet.
+    pub fn next_request_spans(&mut self, spans: &mut Vec<Span>) -> bool {
+        spans.clear();
+        let mut at = self.used;
+        let Some(count) = header_at(&self.bytes, &mut at, b'*') else { return false };
+        for _ in 0..count {
+            let Some(len) = header_at(&self.bytes, &mut at, b'$') else { return false };
+            if self.bytes.len() < at + len + 2 {
+                return false;
+            }
+            spans.push(Span { from: at, to: at + len });
+            at += len + 2;
+        }
+        self.used = at;
+        true
+    }
+
+    /// The word at a span of the last request.
+    pub fn word(&self, span: Span) -> &[u8] {
+        &self.bytes[span.from..span.to]
+    }
+
     /// The next whole request, if it is there.
     pub fn next_request(&mut self) -> Option<Words> {
         let value = self.next_value()?;
@@ -73,6 +112,25 @@ fn line_at<'a>(bytes: &'a [u8], at: &mut usize) -> Option<&'a [u8]> {
     let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
     *at += end + 2;
     Some(&rest[..end])
+}
+
+/// The number behind a type, at the beginning of a line of a request.
+fn header_at(bytes: &[u8], at: &mut usize, kind: u8) -> Option<usize> {
+    let mut next = *at;
+    let first = *bytes.get(next)?;
+    assert_eq!(char::from(first), char::from(kind), "no request: {}", show(&bytes[*at..]));
+    let mut number = 0;
+    loop {
+        next += 1;
+        match *bytes.get(next)? {
+            digit @ b'0'..=b'9' => number = number * 10 + usize::from(digit - b'0'),
+            b'\r' => break,
+            _ => panic!("no request: {}", show(&bytes[*at..])),
+        }
+    }
+    bytes.get(next + 1)?;
+    *at = next + 2;
+    Some(number)
 }
 
 fn number(text: &[u8]) -> i64 {

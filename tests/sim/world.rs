@@ -224,9 +224,7 @@ impl World {
             Ev::Relay(relayed) => {
                 let (host, text) = *relayed;
                 let mut effects = Vec::new();
-                if self.farm.at(host).is_some_and(|server| server.alive()) {
-                    self.farm.deliver(host, &text, &mut effects);
-                }
+                self.farm.relayed(host, &text, &mut effects);
                 self.apply(host, effects);
             }
             Ev::Operate | Ev::WallJump => {}
