@@ -7,6 +7,7 @@
 mod brain;
 mod checks;
 mod coverage;
+mod cpeer;
 mod faults;
 mod hosts;
 mod live;

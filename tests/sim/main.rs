@@ -7,10 +7,12 @@
 mod brain;
 mod checks;
 mod coverage;
+mod cpeer;
 mod elections;
 mod faults;
 mod hosts;
 mod live;
+mod mixed;
 mod net;
 mod operators;
 mod outcome;
