@@ -105,6 +105,7 @@ impl Sentinel {
         let peers: Vec<PeerId> = self.masters[id].peers.values().copied().collect();
         for peer in &peers {
             self.peers[*peer].answer = None;
+            self.peers[*peer].first_answer = None;
         }
         if down {
             for peer in peers {
@@ -242,6 +243,7 @@ impl Sentinel {
                 peer.last_ask_reply = cx.now;
                 peer.master_down = *down == 1;
                 peer.answer = Some(*down == 1);
+                peer.first_answer = peer.first_answer.or(peer.answer);
             }
             // A vote of an older epoch is no answer yet: the new one is being saved, slowly, or
             // could not be saved. The peer is asked again.

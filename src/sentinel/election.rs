@@ -10,7 +10,7 @@ use super::Sentinel;
 use super::action::{Cx, LogLevel};
 use super::event::Event;
 use super::failover::{Failover, State};
-use super::instance::{InstId, MasterId, Peer, Role};
+use super::instance::{InstId, MasterId, Peer, PeerId, Role};
 use super::timers::NEVER;
 use crate::util::defect::{Defect, defect};
 use crate::util::time::{Mono, Wall};
@@ -20,6 +20,8 @@ const STEP_MIN_MS: u64 = 20;
 const STEP_MAX_MS: u64 = 250;
 /// A leader that was out of our sight when it got our vote has this long for its work, in ms.
 const UNSEEN_LEADER_MS: u64 = 1_000;
+/// A peer that asked so many ask-periods before our own sdown holds the master down still.
+const DENIAL_PERIODS: u64 = 2;
 /// At most so many candidates are waited for.
 const MAX_STEPS: u64 = 5;
 /// Early new elections after failed ones; then the plain delay of 2 × failover-timeout.
@@ -58,19 +60,33 @@ pub fn step_ms(round_trip_8th_ms: u64, save_ms: u64) -> u64 {
     (4 * (round_trip_8th_ms.div_ceil(8) + save_ms)).clamp(STEP_MIN_MS, STEP_MAX_MS)
 }
 
-/// How long to let others go first: `smaller` peers with smaller ids may step forward, `denied`
-/// tells that one of them does not hold the master down (yet).
-pub fn stagger_ms(smaller: u64, denied: bool, step_ms: u64) -> u64 {
-    match (smaller, denied) {
-        (0, true) => step_ms / 4,
-        (n, _) => n.min(MAX_STEPS) * step_ms,
-    }
+/// How long to let others go first: `smaller` peers with smaller run ids, and `earlier` peers that
+/// found the master down before us. The latter are about to start, or no majority would agree with
+/// us already, so half a step does; and three sentinels that each wait for the next do not go on
+/// waiting, nor start together.
+pub fn stagger_ms(smaller: u64, earlier: u64, step_ms: u64) -> u64 {
+    let later_ms = match earlier {
+        0 => 0,
+        n => step_ms / 2 + (n - 1).min(MAX_STEPS) * step_ms / 8,
+    };
+    smaller.min(MAX_STEPS) * step_ms + later_ms
 }
 
 /// The pause before an early new attempt; `rank` 0 is the best placed candidate.
 pub fn retry_ms(rank: u64, attempt: u32, step_ms: u64) -> u64 {
     let doubled = attempt.saturating_sub(2).min(MAX_EARLY);
     ((rank + 1) * step_ms) << doubled
+}
+
+/// How a peer stands to us among the candidates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Precedence {
+    /// It held the master down when we did not.
+    Earlier,
+    /// At the same time as we, and its run id is smaller.
+    Smaller,
+    /// It lets us go first, or does not hold the master down.
+    Behind,
 }
 
 /// The outcome of a count of votes.
@@ -147,18 +163,45 @@ impl Sentinel {
     }
 
     fn stagger_now(&self, now: Mono, id: MasterId) -> u64 {
-        let smaller = |peer: &&Peer| peer.base.runid < self.myid && self.is_live(now, peer);
         if defect(Defect::NoStagger) {
             return 0;
         }
-        let (mut before, mut denied) = (0, false);
-        for peer in self.peers_of(id).filter(smaller) {
-            match peer.answer {
-                Some(false) => denied = true,
-                _ => before += 1,
+        let (mut smaller, mut earlier) = (0, 0);
+        for peer in self.peers_of(id).filter(|peer| self.is_live(now, peer)) {
+            match self.precedence(id, peer) {
+                Precedence::Earlier => earlier += 1,
+                Precedence::Smaller => smaller += 1,
+                Precedence::Behind => {}
             }
         }
-        stagger_ms(before, denied, self.step_of(id))
+        stagger_ms(smaller, earlier, self.step_of(id))
+    }
+
+    /// Whether a peer is to step forward before us. Who asks and is told 0 has found the master
+    /// down first, and both know it; who is told 1 found it at the same time, and the smaller run
+    /// id decides. So of two sentinels that both hold the master down one goes first, and whoever
+    /// comes late does not cross the candidacy that those before it are about to start.
+    fn precedence(&self, id: MasterId, peer: &Peer) -> Precedence {
+        let down_since = self.masters[id].base.sdown.since.unwrap_or_default();
+        // A peer that holds the master down asks again and again.
+        let recent = |at: Mono| down_since.since(at) <= DENIAL_PERIODS * self.periods.ask_ms;
+        let denied = peer.denied.is_some_and(recent);
+        match (denied, peer.answer, peer.first_answer) {
+            (_, Some(false), _) | (false, _, Some(false)) => Precedence::Behind,
+            (true, ..) => Precedence::Earlier,
+            _ if peer.base.runid < self.myid => Precedence::Smaller,
+            _ => Precedence::Behind,
+        }
+    }
+
+    /// A peer asked, and was told that the master is not down.
+    pub(super) fn note_denial(&mut self, now: Mono, id: MasterId, asker: Option<&[u8]>) {
+        let Some(asker) = asker else { return };
+        let peers = self.masters[id].peers.values();
+        let meant = |peer: &&PeerId| self.peers[**peer].base.runid.starts_with(asker);
+        if let Some(peer) = peers.copied().find(|peer| meant(&peer)) {
+            self.peers[peer].denied = Some(now);
+        }
     }
 
     /// When C's rule allows the next attempt.
@@ -359,20 +402,21 @@ mod tests {
 
     #[test]
     fn others_go_first_in_steps() {
-        // Peers with smaller ids that may step forward, one of them denied, step, wait.
+        // Peers with smaller ids, peers that were earlier, step, wait.
         let table = [
-            (0, false, 20, 0),
-            (0, true, 20, 5),
-            (0, true, 250, 62),
-            (1, false, 20, 20),
-            (1, true, 20, 20),
-            (2, false, 100, 200),
-            (5, false, 100, 500),
-            (6, false, 100, 500),
-            (255, true, 250, 1_250),
+            (0, 0, 20, 0),
+            (1, 0, 20, 20),
+            (2, 0, 100, 200),
+            (5, 0, 100, 500),
+            (6, 0, 100, 500),
+            (255, 0, 250, 1_250),
+            (0, 1, 20, 10),
+            (0, 2, 80, 50),
+            (0, 255, 80, 90),
+            (1, 1, 20, 30),
         ];
-        for (smaller, denied, step, wait) in table {
-            assert_eq!(stagger_ms(smaller, denied, step), wait, "{smaller} {denied} {step}");
+        for (smaller, earlier, step, wait) in table {
+            assert_eq!(stagger_ms(smaller, earlier, step), wait, "{smaller} {earlier} {step}");
         }
     }
 

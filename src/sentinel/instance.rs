@@ -169,6 +169,10 @@ pub struct Peer {
     pub master_down: bool,
     /// What it answered since the present sdown began; `None`: nothing yet.
     pub answer: Option<bool>,
+    /// Its first answer since then: 0 tells that we hold the master down longer than it does.
+    pub first_answer: Option<bool>,
+    /// When we last answered it that the master is not down.
+    pub denied: Option<Mono>,
     /// When its last answer to an ask came, or the creation.
     pub last_ask_reply: Mono,
     /// When it was last asked.

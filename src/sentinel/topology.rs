@@ -350,6 +350,8 @@ impl Sentinel {
             let peer = &mut self.peers[*peer];
             peer.master_down = false;
             peer.answer = None;
+            peer.first_answer = None;
+            peer.denied = None;
         }
         if !defect(Defect::SwitchWithoutSave) {
             self.touch(cx, id);
@@ -470,6 +472,8 @@ impl Peer {
             last_hello: now,
             master_down: false,
             answer: None,
+            first_answer: None,
+            denied: None,
             last_ask_reply: now,
             last_asked: None,
             asks_in_flight: 0,

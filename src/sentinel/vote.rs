@@ -85,6 +85,9 @@ impl Sentinel {
             return AskOutcome::Answer { down: false, vote: Vote::default() };
         };
         let down = self.says_down(id);
+        if !down {
+            self.note_denial(cx.now, id, ask.asker);
+        }
         self.hint_from(cx, id, ask.asker);
         if ask.runid == b"*" {
             return AskOutcome::Answer { down, vote: Vote::default() };

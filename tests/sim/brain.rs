@@ -12,10 +12,12 @@ use sentineld::util::ident::{CheckId, ConnId, JobId};
 use sentineld::util::time::{Clock, Mono};
 
 use crate::checks::FileView;
+use crate::cpeer::CPeer;
 
 /// What decides.
 pub enum Brain {
     Ours(Box<Node>),
+    C(Box<CPeer>),
 }
 
 /// A write of the file that is on its way.
@@ -70,12 +72,14 @@ impl Brain {
     pub fn myid(&self) -> &[u8] {
         match self {
             Brain::Ours(node) => &node.sentinel().myid,
+            Brain::C(peer) => peer.myid.as_bytes(),
         }
     }
 
     pub fn current_epoch(&self) -> u64 {
         match self {
             Brain::Ours(node) => node.sentinel().current_epoch,
+            Brain::C(peer) => peer.current_epoch,
         }
     }
 
@@ -87,42 +91,61 @@ impl Brain {
                 let id = sentinel.master_named(name.as_bytes())?;
                 Some(Held::of_ours(&sentinel.masters[id]))
             }
+            Brain::C(peer) => peer.held(name),
         }
     }
 
     pub fn start(&mut self) {
         match self {
             Brain::Ours(node) => node.start(),
+            Brain::C(peer) => peer.start(),
         }
     }
 
     pub fn begin_turn(&mut self, clock: Clock) {
         match self {
             Brain::Ours(node) => node.begin_turn(clock),
+            Brain::C(peer) => peer.begin_turn(clock),
         }
     }
 
     pub fn run_due(&mut self) -> bool {
         match self {
             Brain::Ours(node) => node.run_due(),
+            Brain::C(peer) => {
+                peer.run_due();
+                false
+            }
         }
     }
 
     pub fn end_turn(&mut self) {
         match self {
             Brain::Ours(node) => node.end_turn(),
+            Brain::C(_) => {}
         }
     }
 
     pub fn next_deadline(&self) -> Mono {
         match self {
             Brain::Ours(node) => node.next_deadline(),
+            Brain::C(peer) => peer.next_deadline(),
         }
     }
 
     pub fn poll_action(&mut self) -> Option<Action> {
         match self {
             Brain::Ours(node) => node.poll_action(),
+            Brain::C(peer) => peer.poll_action(),
+        }
+    }
+
+    /// The file as it was written in the middle of the work, if it was, and how often: the disk was
+    /// waited for each time. Ours asks for a save instead, see [`Brain::take_save`].
+    pub fn take_written(&mut self) -> Option<(Vec<u8>, u64)> {
+        match self {
+            Brain::Ours(_) => None,
+            Brain::C(peer) => peer.take_written(),
         }
     }
 
@@ -130,78 +153,91 @@ impl Brain {
     pub fn take_save(&mut self, generation: u64) -> Option<Save> {
         match self {
             Brain::Ours(node) => node.take_save(generation).map(|job| Save { job }),
+            Brain::C(_) => None,
         }
     }
 
     pub fn take_touched(&mut self, into: &mut Vec<ConnId>) {
         match self {
             Brain::Ours(node) => node.take_touched(into),
+            Brain::C(peer) => peer.take_touched(into),
         }
     }
 
     pub fn output(&self, conn: ConnId) -> Option<&[u8]> {
         match self {
             Brain::Ours(node) => node.output(conn),
+            Brain::C(peer) => peer.output(conn),
         }
     }
 
     pub fn sent(&mut self, conn: ConnId, n: usize) {
         match self {
             Brain::Ours(node) => node.sent(conn, n),
+            Brain::C(peer) => peer.sent(conn, n),
         }
     }
 
     pub fn accepted(&mut self, endpoint: Endpoint, fd: i32) -> ConnId {
         match self {
             Brain::Ours(node) => node.accepted(endpoint, fd),
+            Brain::C(peer) => peer.accepted(endpoint),
         }
     }
 
     pub fn received(&mut self, conn: ConnId, bytes: &[u8]) {
         match self {
             Brain::Ours(node) => node.received(conn, bytes),
+            Brain::C(peer) => peer.received(conn, bytes),
         }
     }
 
     pub fn closed(&mut self, conn: ConnId, why: Closed) {
         match self {
             Brain::Ours(node) => node.closed(conn, why),
+            Brain::C(peer) => peer.closed(conn, why),
         }
     }
 
     pub fn conn_started(&mut self, conn: ConnId, local: Option<IpAddr>) {
         match self {
             Brain::Ours(node) => node.conn_started(conn, local),
+            Brain::C(peer) => peer.conn_started(conn, local),
         }
     }
 
     pub fn conn_failed(&mut self, conn: ConnId, why: Closed) {
         match self {
             Brain::Ours(node) => node.conn_failed(conn, why),
+            Brain::C(peer) => peer.closed(conn, why),
         }
     }
 
     pub fn persisted(&mut self, generation: u64, result: Result<(), String>, took_ms: u64) {
         match self {
             Brain::Ours(node) => node.persisted(generation, result, took_ms),
+            Brain::C(_) => unreachable!("it asks for nothing of the kind"),
         }
     }
 
     pub fn script_checked(&mut self, check: CheckId, executable: bool) {
         match self {
             Brain::Ours(node) => node.script_checked(check, executable),
+            Brain::C(_) => unreachable!("it asks for nothing of the kind"),
         }
     }
 
     pub fn spawned(&mut self, job: JobId, pid: Result<i32, String>) {
         match self {
             Brain::Ours(node) => node.spawned(job, pid),
+            Brain::C(_) => unreachable!("it asks for nothing of the kind"),
         }
     }
 
     pub fn child_exited(&mut self, pid: i32, exit_code: i32, signal: i32) {
         match self {
             Brain::Ours(node) => node.child_exited(pid, exit_code, signal),
+            Brain::C(_) => unreachable!("it asks for nothing of the kind"),
         }
     }
 }

@@ -8,6 +8,7 @@ mod brain;
 mod checks;
 mod conns;
 mod coverage;
+mod cpeer;
 mod faults;
 mod hosts;
 mod live;

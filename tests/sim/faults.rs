@@ -111,7 +111,8 @@ impl World {
         let landed = self.rng.below(2) == 0;
         let old = self.sentinels[sentinel].view.clone();
         self.sentinels[sentinel].die(landed);
-        self.checks.saved(sentinel, &old, &self.sentinels[sentinel].view);
+        let new = &self.sentinels[sentinel].view;
+        self.checks.judge(sentinel, |checks| checks.saved(sentinel, &old, new));
         for (key, side) in self.net.of_host(sentinel) {
             match silently {
                 true => self.net.conns.get_mut(&key).expect("listed").ends[side].open = false,

@@ -14,6 +14,7 @@ use sentineld::util::time::{Clock, Mono, Wall};
 
 use crate::brain::{Brain, Save};
 use crate::checks::{FileView, Info};
+use crate::cpeer::CPeer;
 use crate::net::{Conn, ConnKey, HostId, Net, Segment, Side, Us, WINDOW_BYTES};
 use crate::property::{Property, ensure, violation};
 use crate::wire::{Value, Words, show, show_words};
@@ -96,6 +97,8 @@ pub struct SentinelHost {
     pub may_exit: bool,
     /// How far the wall clock has been put forward or back.
     pub wall_shift_ms: i64,
+    /// It waits for its disk until then.
+    stalled_until: Us,
 }
 
 /// A file system with nothing in it.
@@ -148,6 +151,7 @@ impl SentinelHost {
             disk_mode: DiskMode::Plain,
             may_exit: false,
             wall_shift_ms: 0,
+            stalled_until: 0,
         }
     }
 
@@ -156,6 +160,17 @@ impl SentinelHost {
         let unix_ms = (EPOCH_UNIX_MS + ms).saturating_add_signed(self.wall_shift_ms);
         let wall = Wall { unix_ms, utc_offset_s: 0 };
         Clock { mono: Mono(self.boot_ms + ms), wall }
+    }
+
+    /// A real node from the file as it is.
+    fn load(&self, random: [u8; 32], clock: Clock) -> Node {
+        let loaded = load(&self.file, None, &[], &mut NoFiles);
+        let loaded = loaded.unwrap_or_else(|error| {
+            let (sentinel, file) = (self.host, show(&self.file));
+            violation!(Property::OwnFileLoads, "sentinel {sentinel}: {error:?}\n{file}")
+        });
+        let facts = ProcessFacts { pid: 1, tcp_port: SENTINEL_PORT, ..ProcessFacts::default() };
+        Node::new(Setup { loaded, facts, random, clock })
     }
 
     /// Whether the process can do anything now.
@@ -221,6 +236,7 @@ impl SentinelHost {
             disk_mode: self.disk_mode,
             may_exit: false,
             wall_shift_ms: self.wall_shift_ms,
+            stalled_until: 0,
         };
     }
 }
@@ -236,16 +252,16 @@ impl World {
         for part in random.chunks_mut(8) {
             part.copy_from_slice(&self.rng.next_u64().to_le_bytes());
         }
+        let c_like = self.is_c_like(sentinel);
         let host = &mut self.sentinels[sentinel];
-        let loaded = load(&host.file, None, &[], &mut NoFiles);
-        let loaded = loaded.unwrap_or_else(|error| {
-            let file = show(&host.file);
-            violation!(Property::OwnFileLoads, "sentinel {sentinel}: {error:?}\n{file}")
-        });
-        let facts = ProcessFacts { pid: 1, tcp_port: SENTINEL_PORT, ..ProcessFacts::default() };
         let clock = host.clock(self.now);
-        let node = Node::new(Setup { loaded, facts, random, clock });
-        host.node = Some(Brain::Ours(Box::new(node)));
+        host.node = Some(match c_like {
+            true => {
+                let seed = u64::from_le_bytes(random[..8].try_into().expect("8 bytes"));
+                Brain::C(Box::new(CPeer::new(&host.file, seed, clock)))
+            }
+            false => Brain::Ours(Box::new(host.load(random, clock))),
+        });
         let run_id = show(self.node(sentinel).myid());
         let view = &self.sentinels[sentinel].view;
         self.checks.started(sentinel, &run_id, view);
@@ -281,6 +297,10 @@ impl World {
         if !self.sentinels[sentinel].runs() {
             return;
         }
+        let stalled_until = self.sentinels[sentinel].stalled_until;
+        if self.now < stalled_until {
+            return self.wake_at(sentinel, stalled_until);
+        }
         self.count_turn(sentinel);
         let clock = self.sentinels[sentinel].clock(self.now);
         self.node(sentinel).begin_turn(clock);
@@ -305,6 +325,11 @@ impl World {
         }
         if self.sentinels[sentinel].doomed {
             return self.crash(sentinel, false);
+        }
+        // What it wrote leaves when the disk is done.
+        let stalled_until = self.sentinels[sentinel].stalled_until;
+        if self.now < stalled_until {
+            return self.wake_at(sentinel, stalled_until);
         }
         self.flush(sentinel);
         let next = self.node(sentinel).next_deadline();
@@ -456,6 +481,7 @@ impl World {
 
     /// Does what the node asks for, in order, and shows the checkers what it wrote.
     fn drain(&mut self, sentinel: usize) {
+        self.take_written(sentinel);
         while !self.sentinels[sentinel].doomed {
             let Some(action) = self.node(sentinel).poll_action() else { break };
             self.act(sentinel, action);
@@ -467,6 +493,24 @@ impl World {
         if !self.sentinels[sentinel].doomed {
             self.tap(sentinel);
         }
+    }
+
+    /// A file that was written in the middle of a turn.
+    fn take_written(&mut self, sentinel: usize) {
+        let Some((text, times)) = self.node(sentinel).take_written() else { return };
+        let saves: Vec<(Us, bool)> = (0..times).map(|_| self.draw_save(sentinel)).collect();
+        let took: Us = saves.iter().map(|(took, _)| took).sum();
+        let fails = saves.last().is_none_or(|(_, fails)| *fails);
+        let host = &mut self.sentinels[sentinel];
+        host.stalled_until = host.stalled_until.max(self.now) + took;
+        if fails {
+            return;
+        }
+        let old = host.view.clone();
+        host.view = FileView::parse(&text);
+        host.file = text;
+        let new = &self.sentinels[sentinel].view;
+        self.checks.judge(sentinel, |checks| checks.saved(sentinel, &old, new));
     }
 
     fn act(&mut self, sentinel: usize, action: Action) {
@@ -537,7 +581,8 @@ impl World {
         }
     }
 
-    fn persist(&mut self, sentinel: usize, generation: u64) {
+    /// How long a save takes, and whether it fails.
+    fn draw_save(&mut self, sentinel: usize) -> (Us, bool) {
         let (from, to) = self.options.save_us;
         let mut took = from + self.rng.below(to - from + 1);
         let mut fails = self.rng.below(100) < self.options.save_fails_percent;
@@ -547,6 +592,11 @@ impl World {
             DiskMode::Failing(percent) => fails = self.rng.below(100) < percent,
             DiskMode::Full => fails = true,
         }
+        (took, fails)
+    }
+
+    fn persist(&mut self, sentinel: usize, generation: u64) {
+        let (took, fails) = self.draw_save(sentinel);
         let save = self.node(sentinel).take_save(generation).expect("it was announced");
         let host = &mut self.sentinels[sentinel];
         let free = host.disk.is_none();
@@ -559,7 +609,8 @@ impl World {
     fn log(&mut self, sentinel: usize, line: &str) {
         self.trace(|| format!("[{sentinel}] {line}"));
         let host = &mut self.sentinels[sentinel];
-        self.checks.logged(self.now, sentinel, line, &host.view);
+        let now = self.now;
+        self.checks.judge(sentinel, |checks| checks.logged(now, sentinel, line, &host.view));
         if let Some(trap) = &mut self.trap
             && trap.caught.is_none()
             && line.split(' ').next() == Some(trap.event)
@@ -611,7 +662,9 @@ impl World {
             if tracer.is_on() && !matches!(&words[0][..], b"PING" | b"INFO" | b"PUBLISH") {
                 tracer.line(*now, &format!("[{sentinel}] to {other}: {}", show_words(&words)));
             }
-            checks.requested(*now, sentinel, &words, &group, (other, group_at(other)));
+            checks.judge(sentinel, |checks| {
+                checks.requested(*now, sentinel, &words, &group, (other, group_at(other)));
+            });
             if other < self.options.sentinels {
                 if words.len() == 6 {
                     let at = show(&words[2]).parse().ok().and_then(Net::host_of);
@@ -627,7 +680,9 @@ impl World {
             if tracer.is_on() && words.first().is_some_and(|word| word == b"SENTINEL") {
                 tracer.line(*now, &format!("[{sentinel}] answers {other}: {value:?}"));
             }
-            checks.answered(sentinel, &words, &value, &group, &host.view);
+            checks.judge(sentinel, |checks| {
+                checks.answered(sentinel, &words, &value, &group, &host.view);
+            });
         }
     }
 

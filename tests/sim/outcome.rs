@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind};
 use std::sync::Once;
 
 use crate::coverage::Stats;
@@ -63,6 +63,19 @@ pub fn install_hook() {
             }
         }));
     });
+}
+
+/// Looks, and gives what was found broken instead of unwinding.
+pub fn attempt(look: impl FnOnce()) -> Option<Violation> {
+    install_hook();
+    let before = CAUGHT.replace(true);
+    let ended = catch_unwind(AssertUnwindSafe(look));
+    CAUGHT.set(before);
+    let payload = ended.err()?;
+    match payload.downcast::<Violation>() {
+        Ok(violation) => Some(*violation),
+        Err(panic) => resume_unwind(panic),
+    }
 }
 
 /// Runs a world that `make` makes through `live`, catching how it ends.

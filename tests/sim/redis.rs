@@ -21,7 +21,9 @@ use sentineld::util::rng::Rng;
 use crate::net::{ConnKey, HostId, Us};
 use crate::wire::{Span, Stream, Words};
 
-pub use faults::{ConfigFile, Data, InfoAnswer};
+#[cfg(test)]
+pub use faults::Data;
+pub use faults::{ConfigFile, InfoAnswer};
 pub use history::{History, Id};
 pub use replication::{REPLICATION_TICK_US, SyncTimes};
 

@@ -134,19 +134,36 @@ impl World {
 
     /// Liveness: the group comes to rest, and stays so.
     pub fn settle(&mut self, limit_us: Us) {
-        if !self.run_until(limit_us, |world| world.unsettled().is_none()) {
+        let end = self.now + limit_us;
+        loop {
+            self.await_settled(limit_us, end);
+            let failovers = self.checks.count("+try-failover");
+            let tail = SECOND + self.rng.below(2 * SECOND);
+            self.run_for(tail);
+            let unsettled = self.unsettled();
+            let quiet = self.checks.count("+try-failover") == failovers;
+            if unsettled.is_none() && quiet {
+                break;
+            }
+            // A C-like sentinel that stood still, or that has just started, may take a master that
+            // is well for down.
+            if self.options.c_peers > 0 && self.now < end {
+                continue;
+            }
+            if let Some(reason) = unsettled {
+                violation!(Property::GroupStaysSettled, "settled, and then: {reason}");
+            }
+            violation!(Property::GroupStaysSettled, "a failover though all is well");
+        }
+        self.ask_everybody();
+    }
+
+    fn await_settled(&mut self, limit_us: Us, end: Us) {
+        let left = end.saturating_sub(self.now);
+        if !self.run_until(left, |world| world.unsettled().is_none()) {
             let reason = self.unsettled().unwrap_or_default();
             violation!(Property::GroupSettles, "not within {} ms: {reason}", limit_us / MS);
         }
-        let failovers = self.checks.count("+try-failover");
-        let tail = SECOND + self.rng.below(2 * SECOND);
-        self.run_for(tail);
-        if let Some(reason) = self.unsettled() {
-            violation!(Property::GroupStaysSettled, "settled, and then: {reason}");
-        }
-        let quiet = self.checks.count("+try-failover") == failovers;
-        ensure!(quiet, Property::GroupStaysSettled, "a failover though all is well");
-        self.ask_everybody();
     }
 
     /// What the sentinels tell clients is what they hold.

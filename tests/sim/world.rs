@@ -24,6 +24,8 @@ pub const SECOND: Us = 1_000_000;
 #[derive(Clone, Debug)]
 pub struct Options {
     pub sentinels: usize,
+    /// So many of them, the last ones, behave like redis-sentinel.
+    pub c_peers: usize,
     pub masters: usize,
     pub replicas: usize,
     pub quorum: usize,
@@ -43,6 +45,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             sentinels: 3,
+            c_peers: 0,
             masters: 1,
             replicas: 2,
             quorum: 2,
@@ -113,7 +116,8 @@ impl World {
         let farm = Farm::new(sentinels, options.masters, options.replicas, &mut rng);
         let hosts = sentinels + farm.servers.len() + 1;
         let down_after_us = options.down_after_ms * MS;
-        let checks = Checks::new(sentinels, options.masters, options.quorum, down_after_us);
+        let mut checks = Checks::new(sentinels, options.masters, options.quorum, down_after_us);
+        checks.first_c_like = sentinels - options.c_peers;
         let mut world = World {
             name,
             seed,
@@ -165,6 +169,11 @@ impl World {
     /// The data node that is the master of a group at the beginning.
     pub fn first_master(&self, group: usize) -> HostId {
         self.options.sentinels + group * (self.options.replicas + 1)
+    }
+
+    /// Whether a sentinel behaves like redis-sentinel.
+    pub fn is_c_like(&self, sentinel: usize) -> bool {
+        sentinel + self.options.c_peers >= self.options.sentinels
     }
 
     pub fn operator(&self) -> HostId {
@@ -433,7 +442,8 @@ impl World {
         let took_ms = (self.now - began) / MS;
         let old = host.view.clone();
         host.disk_ends();
-        self.checks.saved(sentinel, &old, &self.sentinels[sentinel].view);
+        let new = &self.sentinels[sentinel].view;
+        self.checks.judge(sentinel, |checks| checks.saved(sentinel, &old, new));
         let result = if fails { Err("No space left on device".to_owned()) } else { Ok(()) };
         self.input(sentinel, Input::Saved { generation, result, took_ms });
     }

@@ -16,6 +16,7 @@ pub use file::FileView;
 pub use info::Info;
 
 use crate::net::{HostId, Net, Us};
+use crate::outcome;
 use crate::property::{Property, ensure, violation};
 use crate::wire::{Value, Words, show};
 
@@ -139,6 +140,10 @@ pub struct Checks {
     pub counts: BTreeMap<String, u64>,
     /// Failovers that ended with a promotion: elected ones, forced ones.
     pub completed: [u64; 2],
+    /// From this one on the sentinels are like redis-sentinel: what they break is counted, not
+    /// held against anybody.
+    pub first_c_like: usize,
+    pub reported: BTreeMap<Property, u64>,
     /// How many checks had something to look at.
     pub looked: u64,
 }
@@ -162,7 +167,18 @@ impl Checks {
             keeps_events: true,
             counts: BTreeMap::new(),
             completed: [0; 2],
+            first_c_like: sentinels,
+            reported: BTreeMap::new(),
             looked: 0,
+        }
+    }
+
+    /// Holds a sentinel to the properties that `look` ensures, or counts that it broke one.
+    pub fn judge(&mut self, sentinel: usize, look: impl FnOnce(&mut Checks)) {
+        if sentinel < self.first_c_like {
+            look(self);
+        } else if let Some(violation) = outcome::attempt(|| look(self)) {
+            *self.reported.entry(violation.property).or_default() += 1;
         }
     }
 
