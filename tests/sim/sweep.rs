@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::coverage::{EVENTS, Stats};
+use crate::operate::COMMANDS;
 use crate::outcome::{Outcome, options_of, run_seed};
 use crate::plan::Plan;
 use crate::trouble::FAULTS;
@@ -129,6 +130,11 @@ fn report(stats: &Stats, seconds: f64) -> Vec<&'static str> {
     println!("faults");
     for fault in FAULTS {
         row(fault.name(), stats.faults.get(fault.name()).copied().unwrap_or(0));
+    }
+    row("wall-jump", stats.faults.get("wall-jump").copied().unwrap_or(0));
+    println!("commands of operators");
+    for name in COMMANDS {
+        row(name, stats.commands.get(name).copied().unwrap_or(0));
     }
     missing
 }
