@@ -55,7 +55,10 @@ impl Checks {
             ip.clone_into(&mut view.told);
         }
         let key = (group, config);
-        if self.forced.contains(&key) || (self.waived.config_epochs && config == 0) {
+        if !self.leaders_are_unique()
+            || self.forced.contains(&key)
+            || (self.waived.config_epochs && config == 0)
+        {
             return;
         }
         let first = self.announced.entry(key).or_insert_with(|| ip.to_owned());

@@ -69,8 +69,12 @@ impl Checks {
     }
 
     /// Two leaders are excluded as long as two majorities or two quorums must overlap.
+    pub(super) fn leaders_are_unique(&self) -> bool {
+        !self.waived.majority_of_all || self.quorum * 2 > self.sentinels.len()
+    }
+
     fn check_one_leader(&mut self, event: &Event, group: usize, epoch: u64, me: u32) {
-        if self.waived.majority_of_all && self.quorum * 2 <= self.sentinels.len() {
+        if !self.leaders_are_unique() {
             return;
         }
         let leader = *self.leaders.entry((group, epoch)).or_insert(me);
