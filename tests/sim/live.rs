@@ -20,7 +20,9 @@ impl World {
         // A sentinel that does not know the others yet may take its word for a majority.
         self.checks.waived.majority_of_all = true;
         self.discover();
-        let forgetful = course.operators == Operators::Forgetful;
+        let misleading = course.operators == Operators::Misleading;
+        let forgetful = misleading || course.operators == Operators::Forgetful;
+        self.checks.waived.strangers = misleading;
         self.checks.waived.majority_of_all = forgetful;
         self.checks.waived.config_epochs = forgetful;
         let began = cpu_ns();
@@ -48,12 +50,13 @@ impl World {
             self.run_for(2 * SECOND);
             self.put_in_order();
             self.run_for(SECOND);
+            self.end_conflicts();
         }
         let mended = self.now;
         let limit = self.rest_us();
         self.settle(limit);
         self.check_answers(mended);
-        if course.operators == Operators::Forgetful {
+        if self.checks.waived.majority_of_all {
             let (property, what) = (Property::EverybodyIsFound, "everybody is found again");
             self.await_property(property, what, 60 * SECOND, World::discovered);
         }

@@ -36,6 +36,8 @@ pub enum Operators {
     Forcing,
     /// Also such that make sentinels forget.
     Forgetful,
+    /// Also such that make one sentinel look like another.
+    Misleading,
 }
 
 /// What happens to a world.
@@ -118,11 +120,12 @@ impl Plan {
             true => vec![(Fault::KillMaster, 1), (Fault::FreezeMaster, 1)],
             false => draw_weights(rng),
         };
-        let operators = match rng.below(8) {
+        let operators = match rng.below(10) {
             _ if self.plain => Operators::None,
             0 | 4 => Operators::Gentle,
             1 => Operators::Forcing,
             2 => Operators::Forgetful,
+            3 => Operators::Misleading,
             _ => Operators::None,
         };
         let rounds = 2 + rng.below(4) as u32;
@@ -133,7 +136,10 @@ impl Plan {
             brisk: rng.below(4) > 0,
             pause_us: pick(rng, &[100 * MS, options.down_after_ms * MS, SECOND, 4 * SECOND]),
             operators,
-            wall_jumps: self.wall_jumps.unwrap_or(rng.below(2) == 0),
+            wall_jumps: {
+                let drawn = rng.below(2) == 0;
+                self.wall_jumps.unwrap_or(drawn)
+            },
             quick: rng.below(2) == 0,
         }
     }

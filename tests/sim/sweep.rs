@@ -143,6 +143,23 @@ fn report(stats: &Stats, seconds: f64) -> Vec<&'static str> {
 mod tests {
     use super::*;
 
+    /// The same seed is the same world, to the last line; and wall clocks that jump change nothing.
+    #[test]
+    fn a_seed_is_one_world() {
+        for seed in 1..=8 {
+            let plan = Plan { rounds: Some(1), hashing: true, ..Plan::default() };
+            let hash = |wall_jumps| {
+                let outcome = run_seed(seed, &Plan { wall_jumps: Some(wall_jumps), ..plan });
+                let Outcome::Ok(stats) = outcome else { panic!("seed {seed}: {outcome:?}") };
+                (stats.hash, stats.virtual_us)
+            };
+            let first = hash(false);
+            assert_ne!(first.0, 0);
+            assert_eq!(hash(false), first, "seed {seed} again");
+            assert_eq!(hash(true), first, "seed {seed} with other times of day");
+        }
+    }
+
     /// `SIM_SEED` and `SIM_TIMES` mean here what they mean for the scenarios.
     #[test]
     fn seeds_hold_all_properties() {

@@ -209,6 +209,7 @@ impl World {
     pub fn take_stats(&mut self) -> Stats {
         let mut stats = std::mem::take(&mut self.stats);
         stats.worlds = 1;
+        stats.hash = self.tracer.hash;
         stats.virtual_us = self.now;
         stats.completed = self.checks.completed;
         stats.looked = self.checks.looked;
