@@ -13,11 +13,13 @@ mod faults;
 mod hosts;
 mod live;
 mod net;
+mod operate;
 mod outcome;
 mod plan;
 mod property;
 mod queue;
 mod redis;
+mod scripts;
 mod settle;
 mod sweep;
 mod trace;
@@ -58,7 +60,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<Wish> {
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--plain" => wish.plan.plain = true,
-            "--wall-jumps" => wish.plan.wall_jumps = true,
+            "--wall-jumps" => wish.plan.wall_jumps = Some(true),
             "--quiet" => wish.quiet = true,
             "--seeds" => {
                 let value = args.next()?;

@@ -62,6 +62,8 @@ pub const EVENTS: [&str; 48] = [
 pub struct Stats {
     pub worlds: u64,
     pub virtual_us: Us,
+    /// Of all lines of the trace, if they were hashed.
+    pub hash: u64,
     /// CPU time after discovery, in ns.
     pub cpu_ns: u64,
     /// Failovers that ended with a promotion: elected ones, forced ones.

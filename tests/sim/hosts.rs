@@ -9,7 +9,7 @@ use sentineld::config::load::{Files, load};
 use sentineld::node::{Closed, Endpoint, Node, ProcessFacts, Setup};
 use sentineld::sentinel::action::Action;
 use sentineld::util::ident::ConnId;
-use sentineld::util::rng::Rng;
+use sentineld::util::rng::{Rng, mix};
 use sentineld::util::time::{Clock, Mono, Wall};
 
 use crate::brain::{Brain, Save};
@@ -18,7 +18,7 @@ use crate::cpeer::CPeer;
 use crate::net::{Conn, ConnKey, HostId, Net, Segment, Side, Us, WINDOW_BYTES};
 use crate::property::{Property, ensure, violation};
 use crate::wire::{Value, Words, show, show_words};
-use crate::world::{Ev, MS, World};
+use crate::world::{Ev, MS, SECOND, World};
 
 const SENTINEL_PORT: u16 = 26379;
 /// As links send it.
@@ -83,7 +83,7 @@ pub struct SentinelHost {
     keys: BTreeMap<ConnId, ConnKey>,
     /// The clock of the machine at the beginning.
     boot_ms: u64,
-    next_pid: i32,
+    pub next_pid: i32,
     turns: (u64, u32),
     /// It dies in this turn.
     doomed: bool,
@@ -95,10 +95,10 @@ pub struct SentinelHost {
     pub disk_mode: DiskMode,
     /// An operator told it to end.
     pub may_exit: bool,
-    /// How far the wall clock has been put forward or back.
-    pub wall_shift_ms: i64,
     /// It waits for its disk until then.
     stalled_until: Us,
+    /// Scripts that run, since when, and whether they were killed.
+    pub children: BTreeMap<i32, (Us, bool)>,
 }
 
 /// A file system with nothing in it.
@@ -150,14 +150,19 @@ impl SentinelHost {
             lost: false,
             disk_mode: DiskMode::Plain,
             may_exit: false,
-            wall_shift_ms: 0,
             stalled_until: 0,
+            children: BTreeMap::new(),
         }
     }
 
-    fn clock(&self, now: Us) -> Clock {
+    fn clock(&self, now: Us, wall_jumps: bool) -> Clock {
         let ms = now / MS;
-        let unix_ms = (EPOCH_UNIX_MS + ms).saturating_add_signed(self.wall_shift_ms);
+        // Not drawn from the world's dice: a world with jumps is the same as one without.
+        let jump_ms = match wall_jumps {
+            true => mix(self.boot_ms ^ (now / SECOND) << 32) % EPOCH_UNIX_MS,
+            false => EPOCH_UNIX_MS,
+        };
+        let unix_ms = jump_ms + ms;
         let wall = Wall { unix_ms, utc_offset_s: 0 };
         Clock { mono: Mono(self.boot_ms + ms), wall }
     }
@@ -234,15 +239,15 @@ impl SentinelHost {
             actions_left: None,
             lost: self.lost,
             disk_mode: self.disk_mode,
-            may_exit: false,
-            wall_shift_ms: self.wall_shift_ms,
             stalled_until: 0,
+            may_exit: self.may_exit,
+            children: BTreeMap::new(),
         };
     }
 }
 
 impl World {
-    fn node(&mut self, sentinel: usize) -> &mut Brain {
+    pub fn node(&mut self, sentinel: usize) -> &mut Brain {
         self.sentinels[sentinel].node.as_mut().expect("it runs")
     }
 
@@ -254,7 +259,7 @@ impl World {
         }
         let c_like = self.is_c_like(sentinel);
         let host = &mut self.sentinels[sentinel];
-        let clock = host.clock(self.now);
+        let clock = host.clock(self.now, self.wall_jumps);
         host.node = Some(match c_like {
             true => {
                 let seed = u64::from_le_bytes(random[..8].try_into().expect("8 bytes"));
@@ -302,7 +307,7 @@ impl World {
             return self.wake_at(sentinel, stalled_until);
         }
         self.count_turn(sentinel);
-        let clock = self.sentinels[sentinel].clock(self.now);
+        let clock = self.sentinels[sentinel].clock(self.now, self.wall_jumps);
         self.node(sentinel).begin_turn(clock);
         self.drain(sentinel);
         while !self.sentinels[sentinel].doomed && self.take_input(sentinel) {
@@ -362,7 +367,7 @@ impl World {
             Input::Saved { generation, result, took_ms } => {
                 self.node(sentinel).persisted(generation, result, took_ms);
             }
-            Input::ChildEnds(pid) => self.node(sentinel).child_exited(pid, 0, 0),
+            Input::ChildEnds(pid) => self.child_ends(sentinel, pid),
             Input::Accept(key) => self.accept(sentinel, key),
         }
         true
@@ -540,21 +545,8 @@ impl World {
             Action::Resolve { .. } => panic!("a lookup without names"),
             Action::CheckScript { check, .. } => self.node(sentinel).script_checked(check, true),
             Action::Ask { .. } => panic!("a question of ACL without users"),
-            Action::Spawn { job, .. } => {
-                let host = &mut self.sentinels[sentinel];
-                host.next_pid += 1;
-                let (pid, life) = (host.next_pid, host.life);
-                self.node(sentinel).spawned(job, Ok(pid));
-                let at = self.now + self.rng.below(20 * MS);
-                self.schedule(
-                    at,
-                    Ev::ChildEnds { sentinel: sentinel as u32, life: life as u32, pid },
-                );
-            }
-            Action::Kill { pid } => {
-                let property = Property::ScriptsAreLimited;
-                violation!(property, "{sentinel} kills {pid}, which ends by itself")
-            }
+            Action::Spawn { job, .. } => self.spawn(sentinel, job),
+            Action::Kill { pid } => self.kill_child(sentinel, pid),
             Action::Log { text, .. } => self.log(sentinel, &show(&text)),
             Action::Publish { .. } => panic!("events are turned into replies by the node"),
             Action::SetLogLevel { .. } => {}
@@ -688,7 +680,7 @@ impl World {
 
     /// It ended by itself.
     fn exits(&mut self, sentinel: usize, code: i32) {
-        let told = std::mem::take(&mut self.sentinels[sentinel].may_exit);
+        let told = self.sentinels[sentinel].may_exit;
         ensure!(told, Property::NoExit, "sentinel {sentinel} exits with {code}");
         self.sentinels[sentinel].doomed = true;
     }

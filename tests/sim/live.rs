@@ -4,28 +4,62 @@
 
 use crate::net::Us;
 use crate::outcome::cpu_ns;
-use crate::plan::Course;
+use crate::plan::{Course, Operators};
+use crate::property::Property;
 use crate::trouble::Fault;
-use crate::world::{MS, SECOND, World};
+use crate::world::{Ev, MS, SECOND, World};
 
 impl World {
     /// Lives through a course.
     pub fn live(&mut self, course: &Course) {
         self.checks.keeps_events = false;
+        self.wall_jumps = course.wall_jumps;
+        if course.wall_jumps {
+            self.stats.faults.insert("wall-jump", 1);
+        }
         // A sentinel that does not know the others yet may take its word for a majority.
         self.checks.waived.majority_of_all = true;
         self.discover();
-        self.checks.waived.majority_of_all = false;
+        let misleading = course.operators == Operators::Misleading;
+        let forgetful = misleading || course.operators == Operators::Forgetful;
+        self.checks.waived.strangers = misleading;
+        self.checks.waived.majority_of_all = forgetful;
+        self.checks.waived.config_epochs = forgetful;
         let began = cpu_ns();
+        if course.quick {
+            self.quicken();
+        }
         for _ in 0..course.rounds {
-            for _ in 0..course.episodes {
-                self.episode(course);
-            }
-            self.mend_all();
-            let limit = self.rest_us();
-            self.settle(limit);
+            self.round(course);
         }
         self.stats.cpu_ns = cpu_ns() - began;
+    }
+
+    fn round(&mut self, course: &Course) {
+        self.operators = course.operators;
+        self.operate_us = course.pause_us.max(200 * MS);
+        if course.operators != Operators::None {
+            self.schedule(self.now, Ev::Operate);
+        }
+        for _ in 0..course.episodes {
+            self.episode(course);
+        }
+        self.operators = Operators::None;
+        self.mend_all();
+        if course.operators != Operators::None {
+            self.run_for(2 * SECOND);
+            self.put_in_order();
+            self.run_for(SECOND);
+            self.end_conflicts();
+        }
+        let mended = self.now;
+        let limit = self.rest_us();
+        self.settle(limit);
+        self.check_answers(mended);
+        if self.checks.waived.majority_of_all {
+            let (property, what) = (Property::EverybodyIsFound, "everybody is found again");
+            self.await_property(property, what, 60 * SECOND, World::discovered);
+        }
     }
 
     /// In which time a group has to come to rest when all is well again.

@@ -15,6 +15,7 @@ mod hosts;
 mod live;
 mod mixed;
 mod net;
+mod operate;
 mod operators;
 mod outcome;
 mod plan;
@@ -23,6 +24,7 @@ mod queue;
 mod recorded;
 mod redis;
 mod scenarios;
+mod scripts;
 mod settle;
 #[path = "../support/mod.rs"]
 mod support;

@@ -116,10 +116,11 @@ pub fn options_of(seed: u64, plan: &Plan) -> Options {
 /// Runs one seed under a plan.
 pub fn run_seed(seed: u64, plan: &Plan) -> Outcome {
     let (options, course) = plan.draw(seed);
-    let tracing = plan.tracing;
+    let (tracing, hashing) = (plan.tracing, plan.hashing);
     let make = || {
         let mut world = World::new("sweep", seed, options);
         world.tracer.printing = tracing;
+        world.tracer.hashing = hashing;
         world
     };
     run(make, |world| world.live(&course)).0

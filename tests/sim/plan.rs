@@ -20,7 +20,9 @@ pub struct Plan {
     /// A line per event on standard error.
     pub tracing: bool,
     /// Wall clocks jump; nothing may come of it.
-    pub wall_jumps: bool,
+    pub wall_jumps: Option<bool>,
+    /// Lines are hashed.
+    pub hashing: bool,
 }
 
 /// Which commands operators send.
@@ -34,6 +36,8 @@ pub enum Operators {
     Forcing,
     /// Also such that make sentinels forget.
     Forgetful,
+    /// Also such that make one sentinel look like another.
+    Misleading,
 }
 
 /// What happens to a world.
@@ -49,10 +53,10 @@ pub struct Course {
     pub brisk: bool,
     /// The longest pause between troubles.
     pub pause_us: Us,
-    #[allow(dead_code)]
     pub operators: Operators,
-    #[allow(dead_code)]
     pub wall_jumps: bool,
+    /// Operators shorten all periods at the beginning.
+    pub quick: bool,
 }
 
 fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
@@ -106,6 +110,7 @@ impl Plan {
             parallel_syncs: 1 + rng.below(3) as u32,
             latency_us: pick(rng, &[(0, MS / 2), (0, MS), (200, 3 * MS), (0, 20 * MS)]),
             save_us: pick(rng, &[(0, MS), (MS, 3 * MS), (2 * MS, 20 * MS)]),
+            scripts: !self.plain && rng.below(6) == 0,
             ..Options::default()
         }
     }
@@ -115,11 +120,12 @@ impl Plan {
             true => vec![(Fault::KillMaster, 1), (Fault::FreezeMaster, 1)],
             false => draw_weights(rng),
         };
-        let operators = match rng.below(8) {
+        let operators = match rng.below(10) {
             _ if self.plain => Operators::None,
-            0 => Operators::Gentle,
+            0 | 4 => Operators::Gentle,
             1 => Operators::Forcing,
             2 => Operators::Forgetful,
+            3 => Operators::Misleading,
             _ => Operators::None,
         };
         let rounds = 2 + rng.below(4) as u32;
@@ -130,7 +136,11 @@ impl Plan {
             brisk: rng.below(4) > 0,
             pause_us: pick(rng, &[100 * MS, options.down_after_ms * MS, SECOND, 4 * SECOND]),
             operators,
-            wall_jumps: self.wall_jumps,
+            wall_jumps: {
+                let drawn = rng.below(2) == 0;
+                self.wall_jumps.unwrap_or(drawn)
+            },
+            quick: rng.below(2) == 0,
         }
     }
 }

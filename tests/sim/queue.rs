@@ -24,10 +24,8 @@ pub enum Ev {
     Replication,
     /// A sentinel that stands still goes on.
     Resume(usize),
-    /// An operator does something.
+    /// An operator comes by.
     Operate,
-    /// The wall clock of a sentinel's machine is set to another time.
-    WallJump,
 }
 
 #[derive(Debug)]

@@ -335,6 +335,7 @@ impl World {
             self.sentinels[at].actions_left = None;
         }
         self.mend_some(100);
+        self.own_addresses();
         for host in self.options.sentinels..self.operator() {
             let server = self.farm.at_mut(host);
             if server.priority == 0 {

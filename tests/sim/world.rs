@@ -2,7 +2,7 @@
 //! seed. This file holds the queue of what happens and what the scenarios do to the group.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sentineld::util::ident::ConnId;
 use sentineld::util::rng::Rng;
@@ -11,6 +11,8 @@ use crate::checks::Checks;
 use crate::coverage::Stats;
 use crate::hosts::{Disk, Input, SentinelHost};
 use crate::net::{ConnKey, HostId, Net, Segment, Side, Us};
+use crate::operate::Told;
+use crate::plan::Operators;
 use crate::property::{Property, ensure};
 use crate::queue::Queue;
 use crate::redis::{Client, Effect, Farm, REPLICATION_TICK_US};
@@ -37,6 +39,8 @@ pub struct Options {
     pub save_fails_percent: u64,
     /// Reads and writes are torn at random points.
     pub torn: bool,
+    /// Every master has scripts, and they end in every way.
+    pub scripts: bool,
     /// Further lines of every sentinel's file.
     pub extra: String,
 }
@@ -56,6 +60,7 @@ impl Default for Options {
             save_us: (2 * MS, 2 * MS),
             save_fails_percent: 0,
             torn: true,
+            scripts: false,
             extra: String::new(),
         }
     }
@@ -88,6 +93,14 @@ pub struct World {
     /// Whoever runs this world says how it ended.
     pub caught: bool,
     pub stats: Stats,
+    /// What operators do, and how long they pause in the mean.
+    pub operators: Operators,
+    pub operate_us: Us,
+    pub told: Vec<Told>,
+    /// Sentinels that were made to announce the address of another.
+    pub masked: BTreeSet<usize>,
+    /// Wall clocks jump every second, to anywhere.
+    pub wall_jumps: bool,
     queue: Queue,
     /// When each sentinel wants to wake next.
     wakes: Vec<Us>,
@@ -130,6 +143,11 @@ impl World {
             tracer: Tracer { printing: std::env::var("SIM_SEED").is_ok(), ..Tracer::default() },
             caught: false,
             stats: Stats::default(),
+            operators: Operators::None,
+            operate_us: SECOND,
+            told: Vec::new(),
+            masked: BTreeSet::new(),
+            wall_jumps: false,
             queue: Queue::default(),
             wakes: vec![Us::MAX; sentinels],
             touched: Vec::new(),
@@ -162,6 +180,12 @@ impl World {
                  sentinel failover-timeout m{master} {failover_timeout_ms}\n\
                  sentinel parallel-syncs m{master} {parallel_syncs}\n"
             );
+            if self.options.scripts {
+                file += &format!(
+                    "sentinel notification-script m{master} /notify\n\
+                     sentinel client-reconfig-script m{master} /reconfigure\n"
+                );
+            }
         }
         file.into_bytes()
     }
@@ -194,6 +218,7 @@ impl World {
     pub fn take_stats(&mut self) -> Stats {
         let mut stats = std::mem::take(&mut self.stats);
         stats.worlds = 1;
+        stats.hash = self.tracer.hash;
         stats.virtual_us = self.now;
         stats.completed = self.checks.completed;
         stats.looked = self.checks.looked;
@@ -236,7 +261,7 @@ impl World {
                 self.farm.relayed(host, &text, &mut effects);
                 self.apply(host, effects);
             }
-            Ev::Operate | Ev::WallJump => {}
+            Ev::Operate => self.operate(),
             Ev::Resume(sentinel) => {
                 if self.sentinels[sentinel].paused {
                     self.resume(sentinel);
@@ -347,8 +372,10 @@ impl World {
         } else if to < self.operator() {
             self.server_gets(to, key, segment);
         } else {
-            if let Segment::Bytes(bytes) = segment {
-                self.inbox.entry(key).or_default().push(&bytes);
+            match segment {
+                Segment::Syn => self.send(key, 1, Segment::Refused),
+                Segment::Bytes(bytes) => self.inbox.entry(key).or_default().push(&bytes),
+                Segment::Fin | Segment::Refused => {}
             }
         }
         self.net.tidy(key);

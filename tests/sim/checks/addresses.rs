@@ -26,7 +26,7 @@ impl Checks {
         }
         let (current, config) = (fields[3].parse::<u64>(), fields[7].parse::<u64>());
         let group = group_of(fields[4]);
-        let (8, Ok(current), Ok(config), Some(group)) = (count, current, config, group) else {
+        let (8, Ok(current), Ok(config)) = (count, current, config) else {
             violation!(Property::OutputIsWellFormed, "hello {text} of {sentinel}")
         };
         let watched = &mut self.sentinels[sentinel];
@@ -38,7 +38,10 @@ impl Checks {
         let property = Property::EpochsNeverGoBack;
         ensure!(honest, property, "hello {text} of {sentinel}, which is at {known}, told {told}");
         watched.told_epoch = current;
-        self.check_address(sentinel, group, config, fields[5]);
+        // Operators may let it watch others beside the groups of the world.
+        if let Some(group) = group {
+            self.check_address(sentinel, group, config, fields[5]);
+        }
     }
 
     fn check_address(&mut self, sentinel: usize, group: usize, config: u64, ip: &str) {
@@ -55,10 +58,12 @@ impl Checks {
             ip.clone_into(&mut view.told);
         }
         let key = (group, config);
-        if self.forced.contains(&key) || (self.waived.config_epochs && config == 0) {
+        let first = self.announced.entry(key).or_insert_with(|| ip.to_owned()).clone();
+        let lost = self.waived.config_epochs && config == 0;
+        if first != ip && (lost || !self.leaders_are_unique() || self.forced.contains(&key)) {
+            self.conflicts.insert(group);
             return;
         }
-        let first = self.announced.entry(key).or_insert_with(|| ip.to_owned());
         let property = Property::OneAddressPerConfigEpoch;
         ensure!(first == ip, property, "m{group} is {first} and {ip} in config epoch {config}");
     }

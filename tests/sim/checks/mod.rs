@@ -109,6 +109,8 @@ pub struct Waived {
     /// Sentinels forget each other (RESET, REMOVE) or have not met yet: a majority of those that
     /// are known is not one of all.
     pub majority_of_all: bool,
+    /// Sentinels announce addresses that lead to others: one may be counted twice.
+    pub strangers: bool,
     /// A master is removed and added again: epoch 0 may then stand for another address.
     pub config_epochs: bool,
 }
@@ -129,6 +131,9 @@ pub struct Checks {
     announced: BTreeMap<(usize, u64), String>,
     /// Failovers that were not elected.
     forced: BTreeSet<(usize, u64)>,
+    /// Masters for which two addresses were told in one config epoch, where that may be: the next
+    /// failover ends it.
+    pub conflicts: BTreeSet<usize>,
     /// When each sentinel last read a valid answer to PING from each host (`MAX`: never).
     proof_of_life: Vec<Vec<Us>>,
     /// The last INFO that a sentinel read from a host.
@@ -161,6 +166,7 @@ impl Checks {
             leaders: BTreeMap::new(),
             announced: BTreeMap::new(),
             forced: BTreeSet::new(),
+            conflicts: BTreeSet::new(),
             proof_of_life: vec![Vec::new(); sentinels],
             infos: BTreeMap::new(),
             events: Vec::new(),

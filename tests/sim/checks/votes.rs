@@ -69,8 +69,13 @@ impl Checks {
     }
 
     /// Two leaders are excluded as long as two majorities or two quorums must overlap.
+    pub(super) fn leaders_are_unique(&self) -> bool {
+        let overlap = !self.waived.majority_of_all || self.quorum * 2 > self.sentinels.len();
+        overlap && !self.waived.strangers
+    }
+
     fn check_one_leader(&mut self, event: &Event, group: usize, epoch: u64, me: u32) {
-        if self.waived.majority_of_all && self.quorum * 2 <= self.sentinels.len() {
+        if !self.leaders_are_unique() {
             return;
         }
         let leader = *self.leaders.entry((group, epoch)).or_insert(me);
@@ -90,7 +95,8 @@ impl Checks {
         let quorum = self.view(event.sentinel, group).quorum.unwrap_or(self.quorum);
         let needed = majority.max(quorum);
         let property = Property::LeaderHasMajority;
-        ensure!(votes >= needed, property, "{event:?} in {epoch} with {votes} votes of {needed}");
+        let enough = votes >= needed || self.waived.strangers;
+        ensure!(enough, property, "{event:?} in {epoch} with {votes} votes of {needed}");
     }
 
     pub(super) fn check_ask(
