@@ -41,11 +41,19 @@ impl Saving {
         generation: u64,
         changes: &Changes,
     ) {
-        self.masters.retain(|id, _| sentinel.masters.contains(*id));
-        for (id, _) in sentinel.masters.iter() {
-            if changes.masters.contains(&id) || !self.masters.contains_key(&id) {
-                let lines = render_master(&sentinel.export_master(id));
-                self.masters.insert(id, Arc::new(lines));
+        for id in &changes.masters {
+            match sentinel.masters.contains(*id) {
+                true => self.render(sentinel, *id),
+                false => _ = self.masters.remove(id),
+            }
+        }
+        // Masters of the file are not touched by being loaded.
+        if self.masters.len() != sentinel.masters.len() {
+            self.masters.retain(|id, _| sentinel.masters.contains(*id));
+            for id in sentinel.masters.ids() {
+                if !self.masters.contains_key(&id) {
+                    self.render(sentinel, id);
+                }
             }
         }
         let mut global = sentinel.global.clone();
@@ -58,6 +66,11 @@ impl Saving {
             included: Arc::clone(&self.included),
         };
         self.job = Some(SaveJob { generation, state: Arc::new(state) });
+    }
+
+    fn render(&mut self, sentinel: &Sentinel, id: MasterId) {
+        let lines = render_master(&sentinel.export_master(id));
+        self.masters.insert(id, Arc::new(lines));
     }
 
     /// The job of `generation`, once.

@@ -31,10 +31,7 @@ impl Sentinel {
         if channel == Channel::Pubsub
             && let Some((channel, text)) = as_message(reply)
         {
-            if channel == HELLO_CHANNEL {
-                self.hello_from_subscription(cx, text);
-                self.consider_gathering(cx, link_id, text.len());
-            }
+            self.published(cx, link_id, channel, text);
             return;
         }
         let Some((sent_at, sent)) = conn.sent.pop_front() else { return };
@@ -46,6 +43,31 @@ impl Sentinel {
             Sent::Subscribe => self.subscribe_answered(cx, link_id, reply),
             Sent::Ask { peer, vote_epoch, config_epoch } => {
                 self.ask_answered(cx, peer, (vote_epoch, config_epoch), reply);
+            }
+        }
+    }
+
+    /// Takes a Pub/Sub message; the same as [`Sentinel::link_reply`] with its array.
+    pub fn link_message(&mut self, cx: &mut Cx, id: ConnId, channel: &[u8], text: &[u8]) {
+        match self.conns.get(&id) {
+            Some(&(link_id, Channel::Pubsub)) => {
+                if let Some(conn) = &mut self.links[link_id].pubsub {
+                    conn.last_received = cx.now.max(conn.since.after(1));
+                }
+                self.published(cx, link_id, channel, text);
+            }
+            _ => {
+                let parts = [b"message", channel, text].map(Reply::Bulk);
+                self.link_reply(cx, id, &Reply::Array(parts.to_vec()));
+            }
+        }
+    }
+
+    fn published(&mut self, cx: &mut Cx, link: LinkId, channel: &[u8], text: &[u8]) {
+        if channel == HELLO_CHANNEL {
+            self.hello_from_subscription(cx, text);
+            if self.links.contains(link) {
+                self.consider_gathering(cx, link, text.len());
             }
         }
     }
