@@ -10,7 +10,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::lines::Form;
-use super::rewrite::{StateLine, StateLines, rewrite, rewrite_where};
+use super::packed::MasterLines;
+use super::rewrite::{StateLines, rewrite, rewrite_where};
 use crate::util::words;
 
 /// Remembers what was written last.
@@ -56,10 +57,10 @@ impl<'s> Changed<'s> {
         let written = last.masters.iter().map(Arc::as_ptr).collect();
         let wanted = state.masters.iter().map(Arc::as_ptr).collect();
         let not_in =
-            |set: &HashSet<_>, lines: &&Arc<Vec<StateLine>>| !set.contains(&Arc::as_ptr(lines));
+            |set: &HashSet<_>, lines: &&Arc<MasterLines>| !set.contains(&Arc::as_ptr(lines));
         let gone = last.masters.iter().filter(|lines| not_in(&wanted, lines));
         let new: Vec<_> = state.masters.iter().filter(|lines| not_in(&written, lines)).collect();
-        let names = gone.chain(new.iter().copied()).map(|lines| name_of(lines));
+        let names = gone.chain(new.iter().copied()).map(|lines| lines.name());
         let names = names.collect::<Option<HashSet<_>>>()?;
         if 2 * new.len() > state.masters.len() {
             return None;
@@ -94,11 +95,6 @@ impl<'s> Changed<'s> {
             _ => true,
         }
     }
-}
-
-/// The master that rendered lines speak of.
-fn name_of(lines: &[StateLine]) -> Option<&[u8]> {
-    Some(lines.first()?.words.get(2)?.as_slice())
 }
 
 #[cfg(test)]
@@ -156,7 +152,7 @@ mod tests {
             for _ in 0..rng.below(3) {
                 let n = rng.below(9);
                 let lines = Arc::new(render_master(&any_master(&mut rng, n)));
-                let found = masters.iter().position(|old| name_of(old) == name_of(&lines));
+                let found = masters.iter().position(|old| old.name() == lines.name());
                 match (found, rng.below(4)) {
                     (Some(found), 0) => _ = masters.remove(found),
                     (Some(found), _) => masters[found] = lines,

@@ -17,6 +17,7 @@ mod ignored;
 pub mod lines;
 pub mod load;
 pub mod options;
+pub mod packed;
 pub mod render;
 pub mod rewrite;
 mod sentinel_lines;

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::lines::{self, Correction, Included, Words};
+use super::packed::MasterLines;
 pub use super::render::{render_global, render_master, render_server};
 use crate::util::words;
 
@@ -41,7 +42,7 @@ pub struct StateLines {
     /// `sentinel myid`, deny-scripts-reconfig, resolve-hostnames … current-epoch, announce-ip ….
     pub global: Vec<StateLine>,
     /// One list per master, in order of monitoring.
-    pub masters: Vec<Arc<Vec<StateLine>>>,
+    pub masters: Vec<Arc<MasterLines>>,
     /// What stands in included files, as [`Loaded::included`](super::load::Loaded::included) says.
     pub included: Arc<Included>,
 }
@@ -101,23 +102,23 @@ enum Piece<'o> {
 }
 
 /// A line of the state, on its way into the file.
-struct Wanted<'s> {
-    line: &'s StateLine,
+struct Wanted {
+    line: StateLine,
     canonical: Words,
     /// It stands in the file, or an included one takes care of it.
     done: bool,
 }
 
-struct Plan<'s> {
-    wanted: Vec<Wanted<'s>>,
+struct Plan {
+    wanted: Vec<Wanted>,
     by_identity: BTreeMap<Words, usize>,
     /// By the canonical words of the included line.
     corrections: BTreeMap<Words, (Correction, bool)>,
     server_is_kept: bool,
 }
 
-impl<'s> Plan<'s> {
-    fn new(state: &'s StateLines) -> Plan<'s> {
+impl Plan {
+    fn new(state: &StateLines) -> Plan {
         let masters = state.masters.iter().flat_map(|lines| lines.iter());
         let mut plan = Plan {
             wanted: Vec::new(),
@@ -125,7 +126,7 @@ impl<'s> Plan<'s> {
             corrections: BTreeMap::new(),
             server_is_kept: state.server.is_empty(),
         };
-        for line in state.server.iter().chain(&state.global).chain(masters) {
+        for line in state.server.iter().chain(&state.global).cloned().chain(masters) {
             let canonical = lines::canonical(&line.words);
             let identity = lines::identity(&line.words).unwrap_or_else(|| canonical.clone());
             plan.by_identity.entry(identity).or_insert(plan.wanted.len());

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::config::lines::Included;
 use crate::config::load::Loaded;
-use crate::config::rewrite::{StateLine, StateLines, render_global, render_master, render_server};
+use crate::config::packed::MasterLines;
+use crate::config::rewrite::{StateLines, render_global, render_master, render_server};
 use crate::config::settings::Settings;
 use crate::sentinel::Sentinel;
 use crate::sentinel::instance::MasterId;
@@ -22,7 +23,7 @@ pub struct SaveJob {
 /// The rendered lines, and the job that waits to be fetched.
 #[derive(Debug)]
 pub struct Saving {
-    masters: BTreeMap<MasterId, Arc<Vec<StateLine>>>,
+    masters: BTreeMap<MasterId, Arc<MasterLines>>,
     included: Arc<Included>,
     job: Option<SaveJob>,
 }

@@ -40,6 +40,8 @@ pub mod view;
 pub mod vote;
 
 #[cfg(test)]
+mod failover_tests;
+#[cfg(test)]
 mod hello_tests;
 #[cfg(test)]
 mod info_tests;

@@ -16,6 +16,9 @@ const PUBLISH_RETRY_MS: u64 = 100;
 /// How long after an error INFO is tried again.
 const INFO_RETRY_MS: u64 = 100;
 
+/// A PING, a hello and INFO, and one more.
+const SENT_KEPT: usize = 4;
+
 impl Sentinel {
     /// Takes one reply or message from a connection of a link.
     pub fn link_reply(&mut self, cx: &mut Cx, id: ConnId, reply: &Reply) {
@@ -35,6 +38,10 @@ impl Sentinel {
             return;
         }
         let Some((sent_at, sent)) = conn.sent.pop_front() else { return };
+        if conn.sent.is_empty() && link.holders.len() == 1 {
+            // What stays is room for what is sent all the time: nothing on a subscription.
+            conn.sent.shrink_to(if channel == Channel::Cmd { SENT_KEPT } else { 0 });
+        }
         match sent {
             Sent::Ignored => {}
             Sent::Ping => self.ping_answered(cx, link_id, sent_at, reply),
@@ -133,7 +140,9 @@ impl Sentinel {
         if !self.alive(inst) {
             return;
         }
+        let spread_ms = self.info_spread_ms(inst);
         if let Some(data) = self.data_mut(inst) {
+            data.info_ahead_ms = spread_ms;
             if data.info_in_flight == Some(sent_at) {
                 data.info_in_flight = None;
             }

