@@ -25,7 +25,7 @@ const BUNDLE_SLOTS: u64 = 50;
 /// A PING, INFO or hello goes along with another command where it would be due so soon: within
 /// this part of its period.
 const PING_AHEAD: u64 = 10;
-const INFO_AHEAD: u64 = 20;
+const INFO_AHEAD: u64 = 10;
 const HELLO_AHEAD: u64 = 4;
 
 /// Whether PING periods may be shorter than ping-period; looked at anew when marked stale.

@@ -30,7 +30,7 @@ fn what_runs_all_the_time_takes_no_memory() {
     assert!(sent.hellos >= 900 * seconds, "hellos go on: {sent:?}");
     assert!(sent.heard >= 1_190 * seconds, "hellos arrive: {sent:?}");
     // Buffers that are kept may still grow now and then.
-    assert!(spent.allocations <= seconds / 2, "{spent:?} for {sent:?}");
+    assert!(spent.allocations <= seconds, "{spent:?} for {sent:?}");
 }
 
 #[test]
