@@ -83,6 +83,11 @@ impl Form {
             .filter(|form| words.len() == form.parts.len() + 2)
     }
 
+    /// Whether a word, as we write it, names a kind of line that belongs to one master.
+    pub(super) fn is_of_master(kind: &[u8]) -> bool {
+        FORMS.iter().any(|form| form.name.as_bytes() == kind && !form.is_global())
+    }
+
     /// Whether it belongs to no single master.
     pub(super) fn is_global(&self) -> bool {
         self.parts.first() != Some(&Part::Master)

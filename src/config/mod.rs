@@ -8,14 +8,16 @@
 //! - [`options`]: command-line words to lines.
 //! - [`lines`]: when two lines speak of the same thing, when they say the same, and the comments
 //!   that correct included files.
-//! - [`render`] and [`mod@rewrite`]: state to lines, lines into a file.
+//! - [`render`] and [`mod@rewrite`]: state to lines, lines into a file; [`again`] does it quickly.
 #![forbid(unsafe_code)]
 
+pub mod again;
 mod directives;
 mod ignored;
 pub mod lines;
 pub mod load;
 pub mod options;
+pub mod packed;
 pub mod render;
 pub mod rewrite;
 mod sentinel_lines;

@@ -1,6 +1,7 @@
 //! Rendering: Sentinel state and settings to config lines (spec/config.md, Rewriting).
 #![forbid(unsafe_code)]
 
+use super::packed::MasterLines;
 use super::rewrite::{StateLine, When};
 use super::settings::Settings;
 use super::values::MAX_INT;
@@ -54,7 +55,7 @@ fn unless(default: bool) -> When {
 
 /// The lines of one master; settings equal to the built-in defaults are left to
 /// [`rewrite`](super::rewrite::rewrite), which writes them only where they stand already.
-pub fn render_master(master: &MasterConfig) -> Vec<StateLine> {
+pub fn render_master(master: &MasterConfig) -> MasterLines {
     let mut out = Lines { lines: Vec::new() };
     let name = master.name.as_slice();
     let port = master.at.port.to_string();
@@ -78,7 +79,7 @@ pub fn render_master(master: &MasterConfig) -> Vec<StateLine> {
             [b"sentinel", b"rename-command", name, &renamed.command, &renamed.new_name];
         out.add(When::Always, &words);
     }
-    out.lines
+    MasterLines::pack(&out.lines)
 }
 
 fn render_options(out: &mut Lines, name: &[u8], options: &MasterOptions) {

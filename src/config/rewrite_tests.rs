@@ -379,7 +379,7 @@ const COMMENTS: &[&str] =
 fn odd_text(rng: &mut Rng, state: &StateLines, eol: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let masters = state.masters.iter().flat_map(|lines| lines.iter());
     let mut lines: Vec<Vec<u8>> = Vec::new();
-    for line in state.server.iter().chain(&state.global).chain(masters) {
+    for line in state.server.iter().chain(&state.global).cloned().chain(masters) {
         // Users were kept in order, and their order is part of the settings.
         if line.words[0] != b"user" && chance(rng, 85) {
             lines.push(odd_line(rng, &line.words));
@@ -477,7 +477,7 @@ fn one_round(seed: u64) {
         for line in text.split_inclusive(|c| *c == b'\n').filter(|line| line.ends_with(b"\n")) {
             let words = words::split(line.trim_ascii()).unwrap_or_default();
             let masters = state.masters.iter().flat_map(|lines| lines.iter());
-            let mut all = state.server.iter().chain(&state.global).chain(masters);
+            let mut all = state.server.iter().chain(&state.global).cloned().chain(masters);
             let said = lines::canonical(&words);
             if all.any(|line| lines::canonical(&line.words) == said) {
                 let stays = new.split_inclusive(|c| *c == b'\n').any(|kept| kept == line);

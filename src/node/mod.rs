@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use crate::config::load::Loaded;
-use crate::resp::reply::ReplyParser;
+use crate::resp::reply::{self, ReplyParser};
 use crate::sentinel::action::{Action, Cx, LogLevel};
 use crate::sentinel::{Sentinel, Surroundings};
 use crate::server::Server;
@@ -267,6 +267,14 @@ impl Node {
     fn run_replies(&mut self, conn: ConnId, parser: &mut ReplyParser, bytes: &[u8]) -> usize {
         let mut used = 0;
         while used < bytes.len() && self.sentinel.owns(conn) {
+            if let Some((channel, text, n)) = reply::message(&bytes[used..]) {
+                used += n;
+                *parser = ReplyParser::default();
+                handle!(self, |cx, sentinel, _server| {
+                    sentinel.link_message(cx, conn, channel, text);
+                });
+                continue;
+            }
             match parser.next(&bytes[used..]) {
                 Ok(Some((reply, n))) => {
                     used += n;

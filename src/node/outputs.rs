@@ -7,11 +7,11 @@ use crate::sentinel::action::Outbox;
 use crate::util::ident::{ConnId, IdMap};
 
 /// An empty buffer with more room than this is given back to the system.
-const KEPT_CAPACITY_BYTES: usize = 1024;
+const KEPT_CAPACITY_BYTES: usize = 32 * 1024;
 /// What a new buffer has room for: a hello with a PING and INFO.
 const FRESH_BYTES: usize = 512;
-/// Most empty buffers that are kept for the next connection that writes.
-const SPARE_MAX: usize = 256;
+/// So much room is kept in empty buffers for the next connections that write.
+const SPARE_MAX_BYTES: usize = 256 * 1024;
 /// Sent bytes are cut off the front when they are this many and at least half of the buffer.
 const COMPACT_BYTES: usize = 64 * 1024;
 
@@ -30,6 +30,7 @@ pub struct Outputs {
     touched: Vec<ConnId>,
     /// Empty buffers with room: a connection without output holds none.
     spare: Vec<Vec<u8>>,
+    spare_bytes: usize,
     /// Connections that are to be read only when so many bytes have come.
     gathers: VecDeque<(ConnId, usize)>,
     last_id: u64,
@@ -63,8 +64,10 @@ impl Outputs {
         if output.sent == output.bytes.len() {
             output.sent = 0;
             let mut buffer = std::mem::take(&mut output.bytes);
-            if buffer.capacity() <= KEPT_CAPACITY_BYTES && self.spare.len() < SPARE_MAX {
+            let room = buffer.capacity();
+            if room <= KEPT_CAPACITY_BYTES && self.spare_bytes + room <= SPARE_MAX_BYTES {
                 buffer.clear();
+                self.spare_bytes += room;
                 self.spare.push(buffer);
             }
         } else if output.sent >= COMPACT_BYTES && output.sent * 2 >= output.bytes.len() {
@@ -82,7 +85,9 @@ impl Outbox for Outputs {
             self.touched.push(conn);
         }
         if output.bytes.capacity() == 0 {
-            output.bytes = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(FRESH_BYTES));
+            output.bytes = self.spare.pop().unwrap_or_default();
+            self.spare_bytes -= output.bytes.capacity();
+            output.bytes.reserve_exact(FRESH_BYTES);
         }
         Some(&mut output.bytes)
     }

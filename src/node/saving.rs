@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::config::lines::Included;
 use crate::config::load::Loaded;
-use crate::config::rewrite::{StateLine, StateLines, render_global, render_master, render_server};
+use crate::config::packed::MasterLines;
+use crate::config::rewrite::{StateLines, render_global, render_master, render_server};
 use crate::config::settings::Settings;
 use crate::sentinel::Sentinel;
 use crate::sentinel::instance::MasterId;
@@ -22,7 +23,7 @@ pub struct SaveJob {
 /// The rendered lines, and the job that waits to be fetched.
 #[derive(Debug)]
 pub struct Saving {
-    masters: BTreeMap<MasterId, Arc<Vec<StateLine>>>,
+    masters: BTreeMap<MasterId, Arc<MasterLines>>,
     included: Arc<Included>,
     job: Option<SaveJob>,
 }
@@ -41,11 +42,19 @@ impl Saving {
         generation: u64,
         changes: &Changes,
     ) {
-        self.masters.retain(|id, _| sentinel.masters.contains(*id));
-        for (id, _) in sentinel.masters.iter() {
-            if changes.masters.contains(&id) || !self.masters.contains_key(&id) {
-                let lines = render_master(&sentinel.export_master(id));
-                self.masters.insert(id, Arc::new(lines));
+        for id in &changes.masters {
+            match sentinel.masters.contains(*id) {
+                true => self.render(sentinel, *id),
+                false => _ = self.masters.remove(id),
+            }
+        }
+        // Masters of the file are not touched by being loaded.
+        if self.masters.len() != sentinel.masters.len() {
+            self.masters.retain(|id, _| sentinel.masters.contains(*id));
+            for id in sentinel.masters.ids() {
+                if !self.masters.contains_key(&id) {
+                    self.render(sentinel, id);
+                }
             }
         }
         let mut global = sentinel.global.clone();
@@ -58,6 +67,11 @@ impl Saving {
             included: Arc::clone(&self.included),
         };
         self.job = Some(SaveJob { generation, state: Arc::new(state) });
+    }
+
+    fn render(&mut self, sentinel: &Sentinel, id: MasterId) {
+        let lines = render_master(&sentinel.export_master(id));
+        self.masters.insert(id, Arc::new(lines));
     }
 
     /// The job of `generation`, once.

@@ -128,6 +128,25 @@ impl ReplyParser {
     }
 }
 
+/// A whole Pub/Sub message at the front of `buffer`: its channel, its text, and how many bytes it
+/// takes. Most of what links bring is one of these; anything else is for the parser, which reads
+/// the same (an array of three) out of it.
+pub fn message(buffer: &[u8]) -> Option<(&[u8], &[u8], usize)> {
+    const HEAD: &[u8] = b"*3\r\n$7\r\nmessage\r\n";
+    if !buffer.starts_with(HEAD) {
+        return None;
+    }
+    let bulk = |pos| match read_piece(buffer, pos, 0) {
+        Ok(Piece::Leaf(Reply::Bulk(text), end)) if buffer.get(pos) == Some(&b'$') => {
+            Some((text, end))
+        }
+        _ => None,
+    };
+    let (channel, end) = bulk(HEAD.len())?;
+    let (text, end) = bulk(end)?;
+    (end <= MAX_REPLY_BYTES).then_some((channel, text, end))
+}
+
 fn check_total(bytes: usize) -> Result<(), Malformed> {
     if bytes > MAX_REPLY_BYTES { Err(Malformed("reply too long")) } else { Ok(()) }
 }
@@ -319,6 +338,32 @@ mod tests {
             (b"%1\r\n+a\r\n%0\r\n", Array(vec![Simple(b"a"), Array(vec![])])),
         ] {
             check_reply(bytes, &reply);
+        }
+    }
+
+    #[test]
+    fn messages_are_read_as_the_parser_reads_them() {
+        let head = b"*3\r\n$7\r\nmessage\r\n";
+        for tail in [
+            &b"$1\r\nc\r\n$2\r\nab\r\n+more"[..],
+            b"$1\r\nc\r\n$0\r\n\r\n",
+            b"$1\r\nc\r\n$2\r\nab\r",
+            b"$1\r\nc\r\n+ab\r\n",
+            b"$1\r\nc\r\n=5\r\ntxt:a\r\n",
+            b"$1\r\nc\r\n$-1\r\n",
+            b"$1\r\nc\r\n$99999999\r\n",
+            b"$x\r\n",
+            b"",
+        ] {
+            let bytes = [&head[..], tail].concat();
+            let Some((channel, text, used)) = message(&bytes) else { continue };
+            let reply = Array(vec![Bulk(b"message"), Bulk(channel), Bulk(text)]);
+            assert_eq!(ReplyParser::default().next(&bytes), Ok(Some((reply, used))));
+        }
+        let whole = [&head[..], b"$1\r\nc\r\n$2\r\nab\r\n+more"].concat();
+        assert_eq!(message(&whole), Some((&b"c"[..], &b"ab"[..], whole.len() - 5)));
+        for other in [&b"+OK\r\n"[..], b"*3\r\n$9\r\nsubscribe\r\n", &whole[..30]] {
+            assert_eq!(message(other), None);
         }
     }
 

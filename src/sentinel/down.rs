@@ -152,6 +152,12 @@ impl Sentinel {
         if self.tilt.since.is_some() || !self.connected(peer.base.link) {
             return;
         }
+        if self.is_clogged(cx, peer.base.link) {
+            // Thousands of masters are down at once: the timer asks about this one in a moment.
+            self.peers[id].last_asked = Some(cx.now);
+            self.arm(cx.now, InstId::Peer(id));
+            return;
+        }
         let master = &self.masters[peer.master];
         let vote_epoch = match &master.failover {
             Some(failover)

@@ -232,7 +232,7 @@ impl Sentinel {
     fn early_retry(&self, now: Mono, id: MasterId) -> Mono {
         let election = &self.masters[id].election;
         let Some(at) = election.retry_at else { return NEVER };
-        let hopeless = election.needs_replica && !self.has_suitable_replica(now, id);
+        let hopeless = election.needs_replica && !self.has_selectable_replica(now, id);
         if hopeless || self.a_replica_is_master(id) || !self.majority_is_live(now, id) {
             return NEVER;
         }

@@ -32,6 +32,8 @@ pub struct Failover {
     pub started: Mono,
     pub state: State,
     pub state_since: Mono,
+    /// When the promotion was first asked for; asking again does not give it more time.
+    pub promotion_since: Option<Mono>,
 }
 
 /// The states before the switch; what exists only in a state lives in it.
@@ -139,7 +141,10 @@ impl Sentinel {
         master.election.retry_at = None;
         master.election.needs_replica = false;
         master.election.voted_for = None;
-        master.failover = Some(Failover { epoch, forced, started: now, state, state_since: now });
+        let promotion_since = None;
+        let (started, state_since) = (now, now);
+        let failover = Failover { epoch, forced, started, state, state_since, promotion_since };
+        master.failover = Some(failover);
         self.plain_event(cx, Event::warning("+try-failover"), InstId::Master(id));
         let myid = self.myid.clone();
         self.record_vote(cx, id, myid, epoch);
@@ -248,7 +253,11 @@ impl Sentinel {
         let next_info = cx.now.after(info_gap_ms);
         let state = State::WaitPromotion { replica, next_info, info_gap_ms };
         // Before sending: a connection that breaks in it puts the state back.
-        self.set_failover_state(id, state, cx.now);
+        let since = failover.promotion_since.unwrap_or(cx.now);
+        self.set_failover_state(id, state, since);
+        if let Some(failover) = &mut self.masters[id].failover {
+            failover.promotion_since = Some(since);
+        }
         self.send_slaveof(cx, inst, None);
         self.send_info(cx, inst);
         self.plain_event(cx, Event::notice("+failover-state-wait-promotion"), inst);

@@ -11,6 +11,8 @@ use super::instance::{Addr, InstId, MasterId, PeerId};
 use super::link::{Channel, HELLO_CHANNEL, Sent};
 use crate::util::defect::{Defect, defect};
 use crate::util::num::parse_u64;
+use crate::util::text::{append, contains};
+use crate::util::time::Mono;
 
 /// Most sentinels that are remembered per master.
 pub const MAX_PEERS: usize = 256;
@@ -36,11 +38,14 @@ impl<'a> Hello<'a> {
     /// `ip,port,runid,current_epoch,master_name,master_ip,master_port,master_config_epoch`;
     /// anything else is no hello.
     pub fn parse(text: &'a [u8]) -> Option<Hello<'a>> {
-        let fields: Vec<&[u8]> = text.split(|byte| *byte == b',').collect();
-        let [ip, port, runid, epoch, name, master_ip, master_port, config_epoch] = fields[..]
-        else {
+        let mut fields = text.split(|byte| *byte == b',');
+        let (ip, port, runid, epoch) =
+            (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        let (name, master_ip, master_port, config_epoch) =
+            (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        if fields.next().is_some() {
             return None;
-        };
+        }
         let as_port = |text| parse_u64(text).and_then(|port| u16::try_from(port).ok());
         let clean = |text: &[u8]| text.iter().all(u8::is_ascii_graphic) && text.len() <= 255;
         let run_id_ok = !runid.is_empty() && runid.len() <= 40 && clean(runid);
@@ -82,22 +87,51 @@ impl Sentinel {
         if !self.connected(self.base(inst).link) {
             return;
         }
-        let ip = match self.own_address(inst) {
-            Some(OwnIp::Announced(ip)) => ip.to_vec(),
-            Some(OwnIp::Local(ip)) => ip.to_string().into_bytes(),
-            None => return,
-        };
+        let mut text = std::mem::take(&mut self.scratch);
+        text.clear();
+        let told = self.write_hello(inst, &mut text);
+        if told && !self.puts_off_hello(cx, inst) {
+            self.publish(cx, inst, &text);
+        }
+        self.scratch = text;
+    }
+
+    /// The text of our hello for an instance; false while our own address is not known.
+    fn write_hello(&self, inst: InstId, text: &mut Vec<u8>) -> bool {
+        match self.own_address(inst) {
+            Some(OwnIp::Announced(ip)) => text.extend_from_slice(ip),
+            Some(OwnIp::Local(ip)) => append(text, ip),
+            None => return false,
+        }
         let master = &self.masters[self.master_of(inst)];
-        let mut text = ip;
-        text.extend_from_slice(format!(",{},", self.own_port()).as_bytes());
+        append(text, format_args!(",{},", self.own_port()));
         text.extend_from_slice(&self.myid);
-        text.extend_from_slice(format!(",{},", self.current_epoch).as_bytes());
+        append(text, format_args!(",{},", self.current_epoch));
         text.extend_from_slice(&master.base.name);
         text.push(b',');
-        text.extend_from_slice(&self.announced(&master.base.addr));
-        let tail = format!(",{},{}", master.base.addr.port, master.config_epoch);
-        text.extend_from_slice(tail.as_bytes());
-        let words: [&[u8]; 3] = [b"PUBLISH", HELLO_CHANNEL, &text];
+        self.append_announced(text, &master.base.addr);
+        append(text, format_args!(",{},{}", master.base.addr.port, master.config_epoch));
+        true
+    }
+
+    /// A peer that shares hundreds of masters with us may not keep up when all of them change at
+    /// once: the rest of what is to be told follows in a moment, long before the link is full.
+    fn puts_off_hello(&mut self, cx: &mut Cx, inst: InstId) -> bool {
+        let link = self.base(inst).link;
+        if !self.is_clogged(cx, link) {
+            return false;
+        }
+        let waits_ms = if self.links[link].outstanding_since.is_none() { 5 } else { 250 };
+        let retry = cx.now.after(waits_ms);
+        let base = self.base_mut(inst);
+        base.last_publish = Mono(0);
+        base.publish_retry_at = Some(retry);
+        self.arm_at(inst, retry);
+        true
+    }
+
+    fn publish(&mut self, cx: &mut Cx, inst: InstId, text: &[u8]) {
+        let words: [&[u8]; 3] = [b"PUBLISH", HELLO_CHANNEL, text];
         // Before sending: a connection that breaks in it clears the mark.
         self.base_mut(inst).publish_in_flight = true;
         self.send(cx, inst, Channel::Cmd, Sent::Publish(inst), &words);
@@ -119,7 +153,7 @@ impl Sentinel {
     /// A message of the hello channel of a data node; our own come back to us.
     pub(super) fn hello_from_subscription(&mut self, cx: &mut Cx, text: &[u8]) {
         let own = self.myid.as_slice();
-        if own.is_empty() || text.windows(own.len()).any(|window| window == own) {
+        if own.is_empty() || contains(text, own) {
             return;
         }
         self.hello(cx, text);
@@ -152,10 +186,14 @@ impl Sentinel {
             return None;
         }
         let ip = self.resolve(cx, hello.ip)?;
-        let addr = Addr { host: hello.ip.to_vec(), ip: Some(ip), port: hello.port };
         let known = self.masters[master].peers.get(hello.runid).copied();
+        if let Some(id) = known
+            && self.peers[id].base.addr.same_as(hello.ip, Some(ip), hello.port)
+        {
+            return Some(id);
+        }
+        let addr = Addr { host: hello.ip.to_vec(), ip: Some(ip), port: hello.port };
         match known {
-            Some(id) if self.peers[id].base.addr.same(&addr) => Some(id),
             Some(id) => Some(self.peer_moved(cx, master, id, addr)),
             None => {
                 self.drop_peer_at(cx, master, &addr);

@@ -93,11 +93,11 @@ fn is_run_id(value: &[u8]) -> bool {
 
 /// `ip=…,port=…,state=…` or the old `ip,port,state`.
 fn parse_slave(value: &[u8]) -> Option<(&[u8], u16)> {
-    let fields: Vec<&[u8]> = value.split(|byte| *byte == b',').collect();
-    let find = |prefix: &[u8]| fields.iter().find_map(|field| field.strip_prefix(prefix));
+    let mut fields = value.split(|byte| *byte == b',');
+    let find = |prefix: &[u8]| fields.clone().find_map(|field| field.strip_prefix(prefix));
     let (host, port) = match find(b"ip=") {
         Some(host) => (host, find(b"port=")?),
-        None => (*fields.first()?, *fields.get(1)?),
+        None => (fields.next()?, fields.next()?),
     };
     let port = parse_u64(port).and_then(|port| u16::try_from(port).ok())?;
     let plain = |byte: &u8| byte.is_ascii_graphic();
@@ -110,8 +110,11 @@ impl Sentinel {
         let view = InfoView::parse(text);
         if let Some(data) = self.data_mut(inst) {
             data.info_refresh = Some(cx.now);
+            let kept = &text[..text.len().min(MAX_INFO_BYTES)];
             data.info_text.clear();
-            data.info_text.extend_from_slice(&text[..text.len().min(MAX_INFO_BYTES)]);
+            // Not the usual doubling: these texts are most of what the process holds.
+            data.info_text.reserve_exact(kept.len());
+            data.info_text.extend_from_slice(kept);
         }
         self.note_run_id(cx, inst, &view);
         match inst {
@@ -141,8 +144,12 @@ impl Sentinel {
 
     fn note_run_id(&mut self, cx: &mut Cx, inst: InstId, view: &InfoView) {
         let Some(run_id) = view.run_id else { return };
-        let old = std::mem::replace(&mut self.base_mut(inst).runid, run_id.to_vec());
-        if old.is_empty() || old == run_id {
+        let base = self.base_mut(inst);
+        if base.runid == run_id {
+            return;
+        }
+        let old = std::mem::replace(&mut base.runid, run_id.to_vec());
+        if old.is_empty() {
             return;
         }
         if let InstId::Master(id) = inst {
@@ -159,6 +166,11 @@ impl Sentinel {
             return;
         }
         let Some(ip) = self.resolve(cx, host) else { return };
+        let known =
+            |replica: &super::instance::Replica| replica.base.addr.same_as(host, Some(ip), port);
+        if self.replicas_of(master).any(known) {
+            return;
+        }
         let addr = super::instance::Addr { host: host.to_vec(), ip: Some(ip), port };
         // A master that lists itself would be told to replicate from itself one day.
         if addr.same(&self.masters[master].base.addr) {

@@ -90,6 +90,8 @@ pub struct DataState {
     pub info_in_flight: Option<Mono>,
     /// After an error reply: not before this.
     pub info_retry_at: Option<Mono>,
+    /// So much sooner than a period comes the second INFO, to spread those of many instances.
+    pub info_ahead_ms: u64,
     /// The cached text.
     pub info_text: Vec<u8>,
     pub role_reported: Role,

@@ -251,6 +251,12 @@ impl Sentinel {
         }
     }
 
+    /// Whether so much waits to leave that what can wait should: half of what closes the link.
+    pub(super) fn is_clogged(&self, cx: &mut Cx, link: LinkId) -> bool {
+        let conn = self.links[link].cmd.as_ref();
+        conn.is_some_and(|conn| cx.out.unsent(conn.id) > MAX_UNSENT_BYTES / 2)
+    }
+
     /// Whether periodic commands are held back.
     pub(super) fn pending_full(&self, link: LinkId) -> bool {
         self.pending_full_with(link, 0)

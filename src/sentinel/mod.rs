@@ -40,6 +40,8 @@ pub mod view;
 pub mod vote;
 
 #[cfg(test)]
+mod failover_tests;
+#[cfg(test)]
 mod hello_tests;
 #[cfg(test)]
 mod info_tests;
@@ -63,6 +65,7 @@ use setup::GlobalConfig;
 use crate::util::defect::{Defect, defect};
 use crate::util::ident::{Arena, ConnId, IdMap};
 use crate::util::rng::mix;
+use crate::util::text::append;
 
 /// SENTINEL SIMULATE-FAILURE: where to exit on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -112,6 +115,8 @@ pub struct Sentinel {
     ping_budget: periodic::PingBudget,
     /// Sets our moments for bundled commands apart from those of other sentinels.
     slot_offset: u64,
+    /// For a text that is put together and sent.
+    scratch: Vec<u8>,
 }
 
 impl Sentinel {
@@ -142,6 +147,7 @@ impl Sentinel {
             timers: timers::Timers::default(),
             ping_budget: periodic::PingBudget::default(),
             slot_offset,
+            scratch: Vec::new(),
         }
     }
 
@@ -219,9 +225,15 @@ impl Sentinel {
 
     /// How an address is told to others: the IP, or the host with announce-hostnames.
     pub fn announced(&self, addr: &Addr) -> Vec<u8> {
+        let mut text = Vec::new();
+        self.append_announced(&mut text, addr);
+        text
+    }
+
+    fn append_announced(&self, text: &mut Vec<u8>, addr: &Addr) {
         match addr.ip {
-            Some(ip) if !self.global.announce_hostnames => ip.to_string().into_bytes(),
-            _ => addr.host.clone(),
+            Some(ip) if !self.global.announce_hostnames => append(text, ip),
+            _ => text.extend_from_slice(&addr.host),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::util::time::Mono;
 pub const LOOKUP_TIMEOUT_MS: u64 = 5_000;
 /// A host is looked up at most this often.
 pub(super) const LOOKUP_PERIOD_MS: u64 = 1_000;
-/// Most names that are remembered; further ones do not resolve.
+/// Most names that are remembered; the one that was not wanted for longest makes room.
 pub(super) const MAX_NAMES: usize = 4_096;
 /// Longest name that is looked up (a DNS name has at most 253 bytes).
 pub(super) const MAX_NAME_BYTES: usize = 255;
@@ -39,6 +39,8 @@ struct Name {
     in_flight: Option<LookupId>,
     asked: Option<Mono>,
     answered: bool,
+    /// When it was last wanted, as a count of wishes.
+    wanted: u64,
 }
 
 /// The cache.
@@ -47,6 +49,21 @@ pub struct Names {
     known: BTreeMap<Vec<u8>, Name>,
     lookups: BTreeMap<LookupId, Vec<u8>>,
     next: u64,
+    wishes: u64,
+}
+
+impl Names {
+    /// Makes room for one more name; false if a lookup is on its way for every one.
+    fn make_room(&mut self) -> bool {
+        if self.known.len() < MAX_NAMES {
+            return true;
+        }
+        let idle = self.known.iter().filter(|(_, name)| name.in_flight.is_none());
+        let Some(oldest) = idle.min_by_key(|(_, name)| name.wanted) else { return false };
+        let key = oldest.0.clone();
+        self.known.remove(&key);
+        true
+    }
 }
 
 /// Reads an IP literal.
@@ -64,11 +81,13 @@ impl Sentinel {
             return HostState::Bad;
         }
         let key = host.to_ascii_lowercase();
-        if self.names.known.len() >= MAX_NAMES && !self.names.known.contains_key(&key) {
+        if !self.names.known.contains_key(&key) && !self.names.make_room() {
             return HostState::Bad;
         }
         self.look_up(cx, &key);
-        let name = &self.names.known[&key];
+        self.names.wishes += 1;
+        let Some(name) = self.names.known.get_mut(&key) else { return HostState::Bad };
+        name.wanted = self.names.wishes;
         match name.ip {
             Some(ip) => HostState::Known(ip),
             None if name.answered || name.in_flight.is_none() => HostState::Bad,
@@ -170,8 +189,13 @@ impl Sentinel {
 impl Addr {
     /// Whether both name the same place: equal ports, and equal IPs or equal hosts without case.
     pub fn same(&self, other: &Addr) -> bool {
-        let same_ip = self.ip.is_some() && self.ip == other.ip;
-        self.port == other.port && (same_ip || self.host.eq_ignore_ascii_case(&other.host))
+        self.same_as(&other.host, other.ip, other.port)
+    }
+
+    /// [`Addr::same`] for an address in parts.
+    pub fn same_as(&self, host: &[u8], ip: Option<IpAddr>, port: u16) -> bool {
+        let same_ip = self.ip.is_some() && self.ip == ip;
+        self.port == port && (same_ip || self.host.eq_ignore_ascii_case(host))
     }
 
     /// Whether this is the address that was reported as `host` and `port`.

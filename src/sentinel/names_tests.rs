@@ -161,3 +161,22 @@ fn reported_addresses() {
         assert_eq!(addr.is_at(host.as_bytes(), port), is_at, "{addr:?} {host} {port}");
     }
 }
+
+#[test]
+fn a_full_cache_forgets_the_name_that_was_not_wanted_for_longest() {
+    let mut bench = with_names();
+    let name = |n: usize| format!("db{n}.example");
+    for n in 0..MAX_NAMES {
+        state(&mut bench, &name(n));
+    }
+    // While all of them are on their way nobody can go.
+    assert_eq!(state(&mut bench, "new.example"), HostState::Bad);
+    for (lookup, _) in lookups(&mut bench) {
+        answer(&mut bench, lookup, &[IP]);
+    }
+    assert_eq!(state(&mut bench, &name(0)), HostState::Known(IP));
+    assert_eq!(state(&mut bench, "new.example"), HostState::Pending);
+    assert_eq!(state(&mut bench, &name(0)), HostState::Known(IP), "just wanted");
+    assert_eq!(state(&mut bench, &name(1)), HostState::Pending, "made room");
+    assert_eq!(state(&mut bench, &name(MAX_NAMES - 1)), HostState::Known(IP));
+}

@@ -6,6 +6,7 @@ use super::action::Cx;
 use super::instance::{InstId, ReconfState, Role};
 use super::link::{Channel, Link, LinkId, Sent};
 use super::timers::NEVER;
+use crate::util::rng::mix;
 use crate::util::time::Mono;
 
 /// Shorter PING periods may cost this many PINGs a second in all.
@@ -24,7 +25,7 @@ const BUNDLE_SLOTS: u64 = 50;
 /// A PING, INFO or hello goes along with another command where it would be due so soon: within
 /// this part of its period.
 const PING_AHEAD: u64 = 10;
-const INFO_AHEAD: u64 = 20;
+const INFO_AHEAD: u64 = 10;
 const HELLO_AHEAD: u64 = 4;
 
 /// Whether PING periods may be shorter than ping-period; looked at anew when marked stale.
@@ -126,8 +127,19 @@ impl Sentinel {
         if let Some(sent) = data.info_in_flight {
             return sent.after(period_ms.max(self.periods.info_ms) + 1);
         }
-        let due = data.info_refresh.map_or(Mono(0), |at| at.after(period_ms + 1));
+        let pause_ms = (period_ms + 1).saturating_sub(data.info_ahead_ms);
+        let due = data.info_refresh.map_or(Mono(0), |at| at.after(pause_ms));
         self.slot(data.info_retry_at.map_or(due, |retry| due.max(retry)), period_ms)
+    }
+
+    /// How much sooner than after a period the next INFO is asked for: thousands that were met in
+    /// the same second shall not be asked in the same second for ever.
+    pub(super) fn info_spread_ms(&self, inst: InstId) -> u64 {
+        let first = self.data(inst).is_some_and(|data| data.info_refresh.is_none());
+        if !first || !self.bundles() {
+            return 0;
+        }
+        mix(u64::from(self.base(inst).link)) % (self.periods.info_ms / 2).max(1)
     }
 
     /// How often a data node is asked INFO now.

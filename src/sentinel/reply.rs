@@ -16,6 +16,9 @@ const PUBLISH_RETRY_MS: u64 = 100;
 /// How long after an error INFO is tried again.
 const INFO_RETRY_MS: u64 = 100;
 
+/// A PING, a hello and INFO, and one more.
+const SENT_KEPT: usize = 4;
+
 impl Sentinel {
     /// Takes one reply or message from a connection of a link.
     pub fn link_reply(&mut self, cx: &mut Cx, id: ConnId, reply: &Reply) {
@@ -31,13 +34,14 @@ impl Sentinel {
         if channel == Channel::Pubsub
             && let Some((channel, text)) = as_message(reply)
         {
-            if channel == HELLO_CHANNEL {
-                self.hello_from_subscription(cx, text);
-                self.consider_gathering(cx, link_id, text.len());
-            }
+            self.published(cx, link_id, channel, text);
             return;
         }
         let Some((sent_at, sent)) = conn.sent.pop_front() else { return };
+        if conn.sent.is_empty() && link.holders.len() == 1 {
+            // What stays is room for what is sent all the time: nothing on a subscription.
+            conn.sent.shrink_to(if channel == Channel::Cmd { SENT_KEPT } else { 0 });
+        }
         match sent {
             Sent::Ignored => {}
             Sent::Ping => self.ping_answered(cx, link_id, sent_at, reply),
@@ -46,6 +50,31 @@ impl Sentinel {
             Sent::Subscribe => self.subscribe_answered(cx, link_id, reply),
             Sent::Ask { peer, vote_epoch, config_epoch } => {
                 self.ask_answered(cx, peer, (vote_epoch, config_epoch), reply);
+            }
+        }
+    }
+
+    /// Takes a Pub/Sub message; the same as [`Sentinel::link_reply`] with its array.
+    pub fn link_message(&mut self, cx: &mut Cx, id: ConnId, channel: &[u8], text: &[u8]) {
+        match self.conns.get(&id) {
+            Some(&(link_id, Channel::Pubsub)) => {
+                if let Some(conn) = &mut self.links[link_id].pubsub {
+                    conn.last_received = cx.now.max(conn.since.after(1));
+                }
+                self.published(cx, link_id, channel, text);
+            }
+            _ => {
+                let parts = [b"message", channel, text].map(Reply::Bulk);
+                self.link_reply(cx, id, &Reply::Array(parts.to_vec()));
+            }
+        }
+    }
+
+    fn published(&mut self, cx: &mut Cx, link: LinkId, channel: &[u8], text: &[u8]) {
+        if channel == HELLO_CHANNEL {
+            self.hello_from_subscription(cx, text);
+            if self.links.contains(link) {
+                self.consider_gathering(cx, link, text.len());
             }
         }
     }
@@ -111,7 +140,9 @@ impl Sentinel {
         if !self.alive(inst) {
             return;
         }
+        let spread_ms = self.info_spread_ms(inst);
         if let Some(data) = self.data_mut(inst) {
+            data.info_ahead_ms = spread_ms;
             if data.info_in_flight == Some(sent_at) {
                 data.info_in_flight = None;
             }

@@ -127,13 +127,7 @@ impl Sentinel {
         }
     }
 
-    /// Whether a failover would find a replica, INFO of any age taken.
-    pub(super) fn has_suitable_replica(&self, now: Mono, id: MasterId) -> bool {
-        let limits = self.select_limits(now, id);
-        self.candidates(now, id, Mono(0)).iter().any(|candidate| promotable(candidate, &limits))
-    }
-
-    /// Whether SENTINEL FAILOVER has a replica to promote now.
+    /// Whether a failover would find a replica to promote now, without waiting for INFO.
     pub(super) fn has_selectable_replica(&self, now: Mono, id: MasterId) -> bool {
         let limits = self.select_limits(now, id);
         let candidates = self.candidates(now, id, Mono(0));

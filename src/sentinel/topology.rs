@@ -45,6 +45,7 @@ impl DataState {
             info_sent: None,
             info_in_flight: None,
             info_retry_at: None,
+            info_ahead_ms: 0,
             info_text: Vec::new(),
             role_reported: role,
             role_reported_since: now,

@@ -18,7 +18,9 @@ fn flags_stand_in_their_order() {
     master.data.script_kill_sent = true;
     master.reboot_since = Some(now);
     let state = State::WaitStart;
-    let failover = Failover { epoch: 1, forced: true, started: now, state, state_since: now };
+    let (started, state_since, promotion_since) = (now, now, None);
+    let failover =
+        Failover { epoch: 1, forced: true, started, state, state_since, promotion_since };
     master.failover = Some(failover);
     assert_eq!(
         bench.sentinel.flags(inst),
@@ -50,7 +52,9 @@ fn flags_of_a_replica() {
     bench.sentinel.replicas[replica].reconf = ReconfState::None;
     bench.sentinel.replicas[replica].data.script_kill_sent = true;
     let state = State::SendSlaveofNoOne { replica };
-    let failover = Failover { epoch: 1, forced: true, started: now, state, state_since: now };
+    let (started, state_since, promotion_since) = (now, now, None);
+    let failover =
+        Failover { epoch: 1, forced: true, started, state, state_since, promotion_since };
     bench.sentinel.masters[id].failover = Some(failover);
     let flags = bench.sentinel.flags(inst);
     assert_eq!(flags, "s_down,slave,disconnected,promoted,script_kill_sent");

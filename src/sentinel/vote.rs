@@ -15,6 +15,10 @@ use super::instance::{InstId, MasterId};
 use super::names::parse_ip;
 use crate::util::defect::{Defect, defect};
 
+/// Votes that wait for their save, per master. Healthy groups come to two or three; whoever asks
+/// with epoch after epoch while the disk is slow gets no more.
+const MAX_PENDING_VOTES: usize = 16;
+
 /// A moment in the sequence of saves: resolved when the save that holds it has ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct Ticket(pub u64);
@@ -142,7 +146,8 @@ impl Sentinel {
         let unused = master.vote.is_unused(ask.epoch);
         let recent = ask.epoch >= self.current_epoch || ask.epoch > master.config_epoch;
         let well_formed = ask.runid.len() <= 40 && ask.runid.iter().all(u8::is_ascii_graphic);
-        if acting || !unused || !recent || !well_formed {
+        let crowded = master.vote.pending.len() >= MAX_PENDING_VOTES;
+        if crowded || acting || !unused || !recent || !well_formed {
             return;
         }
         self.record_vote(cx, id, ask.runid.to_vec(), ask.epoch);

@@ -186,3 +186,20 @@ fn a_vote_that_a_configuration_has_overtaken_holds_nobody_back() {
     assert!(save(&mut bench, true));
     assert!(bench.sentinel.masters[id].failover_start.is_some());
 }
+
+#[test]
+fn votes_that_wait_for_a_slow_disk_are_bounded() {
+    let mut bench = Bench::new();
+    let id = bench.monitor(b"m");
+    for epoch in 1..=200 {
+        ask(&mut bench, epoch, A);
+    }
+    let waiting = bench.sentinel.masters[id].vote.pending.len();
+    assert!((2..=16).contains(&waiting), "{waiting}");
+    save(&mut bench, true);
+    assert!(bench.sentinel.masters[id].vote.pending.is_empty());
+    assert_eq!(bench.sentinel.vote_answer(id), vote(A, waiting as u64));
+    ask(&mut bench, 201, B);
+    save(&mut bench, true);
+    assert_eq!(bench.sentinel.vote_answer(id), vote(B, 201), "there is room again");
+}

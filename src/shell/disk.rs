@@ -15,7 +15,7 @@ use mio::Waker;
 use super::files;
 use super::save::{Saver, TempName};
 use super::system::reason;
-use crate::config::rewrite::rewrite;
+use crate::config::again::Rewriter;
 use crate::node::SaveJob;
 use crate::util::ident::AskId;
 
@@ -137,11 +137,12 @@ impl Disk {
 }
 
 fn work(mut saver: Saver, jobs: Receiver<Job>, done: Sender<Done>, waker: Arc<Waker>) {
+    let mut rewriter = Rewriter::default();
     while let Ok(job) = jobs.recv() {
         let result = match job {
             Job::Save(job) => {
                 let start = Instant::now();
-                let result = saver.save(|old| rewrite(old, &job.state));
+                let result = saver.save(|old| rewriter.rewrite(old, &job.state));
                 let took_ms = start.elapsed().as_millis() as u64;
                 Done::Saved { generation: job.generation, result, took_ms }
             }

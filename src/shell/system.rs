@@ -116,6 +116,42 @@ mod tests {
     }
 
     #[test]
+    fn input_below_the_mark_waits_until_there_is_more_or_the_mark_falls() {
+        use std::io::{Read, Write};
+        use std::time::Duration;
+
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut sender = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (receiver, _) = listener.accept().unwrap();
+        receiver.set_nonblocking(true).unwrap();
+        let mut receiver = mio::net::TcpStream::from_std(receiver);
+        let mut poll = mio::Poll::new().unwrap();
+        poll.registry().register(&mut receiver, mio::Token(1), mio::Interest::READABLE).unwrap();
+        let mut told = |ms| {
+            let mut events = mio::Events::with_capacity(8);
+            poll.poll(&mut events, Some(Duration::from_millis(ms))).unwrap();
+            events.iter().any(mio::event::Event::is_readable)
+        };
+        let arrived = |receiver: &mio::net::TcpStream, wanted: usize| {
+            crate::shell::testing::wait_until("the bytes are there", || {
+                receiver.peek(&mut [0; 300]).is_ok_and(|n| n == wanted)
+            });
+        };
+        set_receive_low_water(&receiver, 100);
+        sender.write_all(&[1; 60]).unwrap();
+        arrived(&receiver, 60);
+        assert!(!told(0));
+        sender.write_all(&[1; 60]).unwrap();
+        assert!(told(5_000));
+        assert_eq!(receiver.read(&mut [0; 300]).unwrap(), 120);
+        sender.write_all(&[1; 60]).unwrap();
+        arrived(&receiver, 60);
+        assert!(!told(0));
+        set_receive_low_water(&receiver, 1);
+        assert!(told(5_000));
+    }
+
+    #[test]
     fn facts() {
         assert!(os_name().starts_with("Linux "));
         let times = cpu_times();

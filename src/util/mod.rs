@@ -1,4 +1,5 @@
-//! Small tools without any knowledge of Sentinel: time, random numbers, glob, words, numbers.
+//! Small tools without any knowledge of Sentinel: time, random numbers, glob, words, numbers,
+//! texts.
 #![forbid(unsafe_code)]
 
 pub mod defect;
@@ -6,5 +7,6 @@ pub mod glob;
 pub mod ident;
 pub mod num;
 pub mod rng;
+pub mod text;
 pub mod time;
 pub mod words;

@@ -1,0 +1,80 @@
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+
+use super::failover::{Failover, State};
+use super::instance::{InstId, MasterId, ReplicaId};
+use super::link::{Channel, Conn};
+use super::testing::{Bench, addr};
+use super::timers::NEVER;
+
+/// A master with one replica that is connected and answers PING.
+fn with_replica() -> (Bench, MasterId, ReplicaId) {
+    let mut bench = Bench::new();
+    let master = bench.monitor(b"m");
+    let replica = bench.call(|sentinel, cx| {
+        let replica = sentinel.add_replica(cx, master, addr("127.0.0.1", 6380)).unwrap();
+        let link = sentinel.replicas[replica].base.link;
+        let mut open = |channel| {
+            let id = cx.out.open();
+            sentinel.conns.insert(id, (link, channel));
+            let (sent, now) = (VecDeque::new(), cx.now);
+            Some(Conn { id, since: now, local: None, sent, last_received: now, gathers: false })
+        };
+        let (cmd, pubsub) = (open(Channel::Cmd), open(Channel::Pubsub));
+        let link = &mut sentinel.links[link];
+        (link.cmd, link.pubsub) = (cmd, pubsub);
+        (link.outstanding_since, link.last_available) = (None, cx.now);
+        replica
+    });
+    (bench, master, replica)
+}
+
+#[test]
+fn a_promotion_that_is_asked_for_again_has_no_more_time() {
+    let (mut bench, master, replica) = with_replica();
+    let began = bench.now;
+    bench.sentinel.masters[master].failover = Some(Failover {
+        epoch: 1,
+        forced: true,
+        started: began,
+        state: State::SendSlaveofNoOne { replica },
+        state_since: began,
+        promotion_since: None,
+    });
+    bench.call(|sentinel, cx| sentinel.master_progress(cx, master));
+    let timeout_ms = bench.sentinel.masters[master].options.failover_timeout_ms;
+    let state = |bench: &Bench| bench.sentinel.masters[master].failover.map(|f| f.state);
+    for _ in 0..4 {
+        assert!(matches!(state(&bench), Some(State::WaitPromotion { .. })));
+        bench.pass(timeout_ms / 4);
+        bench.call(|sentinel, cx| {
+            sentinel.promotion_interrupted(replica);
+            sentinel.master_progress(cx, master);
+        });
+    }
+    bench.pass(timeout_ms / 4);
+    bench.call(|sentinel, cx| sentinel.master_progress(cx, master));
+    assert_eq!(state(&bench), None, "a flapping link gave it more time");
+}
+
+#[test]
+fn a_replica_without_info_is_no_reason_to_try_again() {
+    let (mut bench, id, replica) = with_replica();
+    let now = bench.now;
+    let master = &mut bench.sentinel.masters[id];
+    (master.base.sdown.is, master.base.sdown.since) = (true, Some(now));
+    (master.odown.is, master.odown.since) = (true, Some(now));
+    master.failover_start = Some(now);
+    master.election.retry_at = Some(now);
+    master.election.needs_replica = true;
+    let regular = now.after(2 * master.options.failover_timeout_ms);
+    assert_eq!(bench.sentinel.start_due(now, id), regular);
+    let data = &mut bench.sentinel.replicas[replica].data;
+    (data.info_refresh, data.info_sent) = (Some(now), Some(now));
+    assert_eq!(bench.sentinel.start_due(now, id), now);
+    // A replica that is down is none either.
+    bench.sentinel.base_mut(InstId::Replica(replica)).sdown.is = true;
+    assert_eq!(bench.sentinel.start_due(now, id), regular);
+    assert!(regular < NEVER);
+}
