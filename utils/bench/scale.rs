@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::bench::{Bench, Side, progress};
+use crate::bench::{Bench, Side, Ticker, complain, progress};
 use crate::chart::{Labels, bars};
 use crate::crowd::{Crowd, DOWN_AFTER_MS, FAILOVER_TIMEOUT_MS, REPLICAS, SENTINELS, Switches};
 use crate::farm::{Farms, Peaks, Watch};
@@ -88,6 +88,11 @@ pub fn measure(bench: &Bench) -> Result<Report, String> {
     let names = ["masters", "while", "farm: ours", "theirs", "machine: ours", "theirs"];
     let mut farm = Table::new("The farm's own CPU", text, &names);
     let mut requests = Beside::table();
+    let text = "The medians above divided by the number of masters: what stays the same from row \
+                to row grows in proportion. The memory of a sentinel with hardly anything to \
+                watch is in it.";
+    let names = ["masters", "program", "CPU to discover", "steady CPU, per second", "memory"];
+    let mut shares = Table::new("Per master", text, &names);
     let mut all = Vec::new();
     for masters in sizes(bench) {
         let mut results = Results::default();
@@ -97,7 +102,7 @@ pub fn measure(bench: &Bench) -> Result<Report, String> {
                     let title =
                         format!("{masters} masters, {}, run {}", name(bench, side), run + 1);
                     if let Err(why) = one(bench, side, masters, limits, &title, &mut results) {
-                        eprintln!("\nbench: {title}: {why}");
+                        complain(&format!("{title}: {why}"));
                         table.text.push_str(&format!(" Failed: {title}: {why}."));
                     }
                 }
@@ -105,9 +110,10 @@ pub fn measure(bench: &Bench) -> Result<Report, String> {
         }
         add_rows(&mut table, &mut farm, masters, &results);
         results.beside.add_rows(&mut requests, &masters.to_string());
+        add_shares(&mut shares, bench, masters, &results);
         all.push((format!("{masters} masters"), results));
     }
-    Ok(Report { tables: vec![table, requests, farm], charts: charts(bench, &all) })
+    Ok(Report { tables: vec![table, shares, requests, farm], charts: charts(bench, &all) })
 }
 
 fn charts(bench: &Bench, all: &[(String, Results)]) -> Vec<Chart> {
@@ -211,7 +217,7 @@ fn one(
     results.add_peaks(side, 2, watch.take());
     let refusals = farms.state()?.refusals;
     if refusals > 0 {
-        eprintln!("\nbench: {title}: the farm ran out of descriptors {refusals} times");
+        complain(&format!("{title}: the farm ran out of descriptors {refusals} times"));
     }
     Ok(())
 }
@@ -231,7 +237,7 @@ fn discover(
 ) -> Result<Found, String> {
     // Each sentinel subscribes to each node; to ask before that is done would only disturb.
     let subscribers = crowd.masters * (REPLICAS + 1) * crowd.sentinels.len();
-    let mut told = Instant::now();
+    let mut ticker = Ticker::new();
     let mut fewest = 0;
     loop {
         let state = farms.state()?;
@@ -245,8 +251,7 @@ fn discover(
         if crowd.age() > limit {
             return Ok(Found::Part(fewest));
         }
-        if told.elapsed() > Duration::from_secs(1) {
-            told = Instant::now();
+        if ticker.due() {
             crowd.check_alive()?;
             progress(&format!(
                 "{title}: {:.0} s, {} of {subscribers} subscriptions",
@@ -311,7 +316,7 @@ fn hang(
     let begun = Instant::now();
     farms.hang()?;
     let mut promoted = Promoted::Part(0);
-    let mut told = Instant::now();
+    let mut ticker = Ticker::new();
     loop {
         std::thread::sleep(POLL);
         if let Promoted::Part(_) = promoted {
@@ -328,8 +333,7 @@ fn hang(
         if all || begun.elapsed() > limit {
             return Ok(promoted);
         }
-        if told.elapsed() > Duration::from_secs(1) {
-            told = Instant::now();
+        if ticker.due() {
             crowd.check_alive()?;
             let count = if let Promoted::Part(count) = promoted { count } else { masters };
             progress(&format!(
@@ -356,6 +360,24 @@ impl Results {
         farm.of(side).add(Some(peaks.farm));
         machine.of(side).add(Some(peaks.machine));
         self.busy |= peaks.farm > BUSY_PERCENT;
+    }
+}
+
+/// What one master takes.
+fn add_shares(table: &mut Table, bench: &Bench, masters: usize, results: &Results) {
+    for side in Side::BOTH {
+        let share = |pair: &Pair, factor: f64, word: &str| {
+            let median = pair.median(side);
+            median.map_or("-".to_string(), |all| {
+                format!("{:.1} {word}", all * factor / masters as f64)
+            })
+        };
+        let cpu_ms = share(&results.cpu_until, 1000.0, "ms");
+        // A percent of a core is ten milliseconds per second.
+        let steady_us = share(&results.steady_cpu, 10_000.0, "us");
+        let memory_kib = share(&results.memory, 1024.0, "KiB");
+        let program = name(bench, side).to_string();
+        table.rows.push(vec![masters.to_string(), program, cpu_ms, steady_us, memory_kib]);
     }
 }
 
