@@ -15,7 +15,7 @@ use crate::machine::cpu_seconds;
 const READ_BYTES: usize = 256 * 1024;
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 /// How long the last replies are waited for.
-const LAST_REPLIES: Duration = Duration::from_secs(30);
+const LAST_REPLIES: Duration = Duration::from_secs(10);
 
 /// What to ask, and how.
 pub struct Load<'a> {
