@@ -226,9 +226,16 @@ fn one(
     wait(PAUSE, &format!("{title}: settling again"));
     watch.take();
     fail_over(&mut crowd, side, &farms, limits.fail_over, title, results)?;
-    results.tilts[side as usize] += crowd.tilts();
+    let tilts = crowd.tilts();
+    if tilts > 0 {
+        complain(&format!("{title}: {tilts} times in tilt"));
+    }
+    results.tilts[side as usize] += tilts;
     crowd.memory().into_iter().for_each(|mib| results.memory_after.of(side).add(mib));
     results.add_peaks(side, 2, watch.take());
+    if results.busy {
+        complain(&format!("{title}: the farm used over {BUSY_PERCENT} % of a core"));
+    }
     let refusals = farms.state()?.refusals;
     if refusals > 0 {
         complain(&format!("{title}: the farm ran out of descriptors {refusals} times"));
