@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::guard::Guard;
 
@@ -142,6 +142,34 @@ pub fn progress(text: &str) {
     } else {
         writeln!(err, "{text}")
     };
+}
+
+/// Says now and then how a long wait goes on.
+pub struct Ticker {
+    last: Instant,
+}
+
+impl Ticker {
+    /// Begins now.
+    pub fn new() -> Ticker {
+        Ticker { last: Instant::now() }
+    }
+
+    /// Whether it is time for the next [`progress`]: lines that stay are fewer.
+    pub fn due(&mut self) -> bool {
+        let period = Duration::from_secs(if std::io::stderr().is_terminal() { 1 } else { 10 });
+        let due = self.last.elapsed() >= period;
+        if due {
+            self.last = Instant::now();
+        }
+        due
+    }
+}
+
+/// Tells of something that failed, on a line of its own.
+pub fn complain(text: &str) {
+    end_progress();
+    eprintln!("bench: {text}");
 }
 
 /// Removes the line of [`progress`] from a terminal.

@@ -9,9 +9,9 @@ use crate::report::{Chart, Pair, Unit};
 
 const WIDTH: f64 = 760.0;
 const MARGIN: f64 = 16.0;
-const LABELS: f64 = 210.0;
+const LABELS: f64 = 225.0;
 /// Room at the right for the number behind the longest bar.
-const NUMBERS: f64 = 150.0;
+const NUMBERS: f64 = 140.0;
 const TOP: f64 = 74.0;
 const BAR: f64 = 15.0;
 const GAP: f64 = 12.0;

@@ -18,7 +18,7 @@ pub const REPLICAS: usize = 2;
 pub const DOWN_AFTER_MS: u64 = 5_000;
 pub const FAILOVER_TIMEOUT_MS: u64 = 10_000;
 
-const REPLY_LIMIT: Duration = Duration::from_secs(30);
+const REPLY_LIMIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(5);
 
 /// The sentinels; dropping it ends them.

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::bench::{Bench, Side, progress, random_time};
+use crate::bench::{Bench, Side, complain, progress, random_time};
 use crate::chart::{Labels, bars};
 use crate::client::{Client, Reply};
 use crate::group::{FAILOVER_TIMEOUT_MS, Group, MASTER, Shape, Signals};
@@ -13,7 +13,7 @@ use crate::report::{Pair, Report, Table, Unit};
 
 /// Of the setting that everybody has, and of the others.
 const QUICK_RUNS: [usize; 2] = [5, 3];
-const FULL_RUNS: [usize; 2] = [20, 6];
+const FULL_RUNS: [usize; 2] = [20, 10];
 /// The setting that everybody has.
 const COMMON: Shape = Shape { sentinels: 3, down_after_ms: 1000 };
 /// A run that takes longer counts as one without a failover.
@@ -130,7 +130,7 @@ fn try_run(
         match run(bench, shape, fault, first) {
             Ok(times) => return Ok(times),
             Err(e) => {
-                eprintln!("\nbench: {e}; trying again");
+                complain(&format!("{e}; trying again"));
                 why = e;
             }
         }

@@ -15,7 +15,7 @@ use crate::machine::cpu_seconds;
 const READ_BYTES: usize = 256 * 1024;
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 /// How long the last replies are waited for.
-const LAST_REPLIES: Duration = Duration::from_secs(30);
+const LAST_REPLIES: Duration = Duration::from_secs(10);
 
 /// What to ask, and how.
 pub struct Load<'a> {
@@ -33,12 +33,19 @@ pub struct Outcome {
     pub seconds: f64,
     /// Of the server, in seconds.
     pub server_cpu: f64,
+    /// Of this process, in seconds.
+    own_cpu: f64,
     pub latencies: Latencies,
 }
 
 impl Outcome {
     pub fn per_second(&self) -> f64 {
         self.requests as f64 / self.seconds
+    }
+
+    /// How much of a core the load generator used, in percent.
+    pub fn own_percent(&self) -> f64 {
+        self.own_cpu / self.seconds * 100.0
     }
 
     /// Requests per second of CPU time of the server.
@@ -112,8 +119,10 @@ impl Load<'_> {
         generator.outcome(begun, cpu)
     }
 
-    fn cpu(&self) -> Result<f64, String> {
-        cpu_seconds(self.pid).ok_or("the server is gone".to_string())
+    /// Of the server and of this process.
+    fn cpu(&self) -> Result<[f64; 2], String> {
+        let server = cpu_seconds(self.pid).ok_or("the server is gone")?;
+        Ok([server, cpu_seconds(std::process::id()).unwrap_or(0.0)])
     }
 }
 
@@ -215,13 +224,15 @@ impl<'a> Generator<'a> {
         }
     }
 
-    fn outcome(self, begun: Instant, cpu: f64) -> Result<Outcome, String> {
+    fn outcome(self, begun: Instant, cpu: [f64; 2]) -> Result<Outcome, String> {
         let seconds = begun.elapsed().as_secs_f64();
-        let server_cpu = self.load.cpu()? - cpu;
+        let [server, own] = self.load.cpu()?;
+        let (server_cpu, own_cpu) = (server - cpu[0], own - cpu[1]);
         if self.done == 0 {
             return Err("no reply at all".to_string());
         }
-        Ok(Outcome { requests: self.done, seconds, server_cpu, latencies: self.latencies })
+        let (requests, latencies) = (self.done, self.latencies);
+        Ok(Outcome { requests, seconds, server_cpu, own_cpu, latencies })
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::bench::{Bench, Side, progress};
+use crate::bench::{Bench, Side, complain, progress};
 use crate::chart::{Labels, bars};
 use crate::crowd::Crowd;
 use crate::farm::Farms;
@@ -71,15 +71,19 @@ pub struct Rates {
     median: Pair,
     p99: Pair,
     slowest: Pair,
+    /// The most of a core that the load generator used, in percent.
+    own_percent: f64,
 }
 
 impl Rates {
     /// An error is told and counts as a run without a result.
     fn add(&mut self, side: Side, outcome: &Result<Outcome, String>) {
         if let Err(why) = outcome {
-            eprintln!("\nbench: requests to {side:?}: {why}");
+            complain(&format!("requests, {side:?}: {why}"));
         }
         let outcome = outcome.as_ref().ok();
+        let own = outcome.map_or(0.0, Outcome::own_percent);
+        self.own_percent = self.own_percent.max(own);
         let latency = |share| outcome.and_then(|o| o.latencies.within(share));
         self.per_second.of(side).add(outcome.map(Outcome::per_second));
         self.per_cpu_second.of(side).add(outcome.map(Outcome::per_cpu_second));
@@ -125,6 +129,7 @@ pub fn measure(bench: &Bench) -> Result<Report, String> {
         crowd.wait_discovered(DISCOVER_LIMIT)?;
     }
     let mut rows = Vec::new();
+    let mut own_percent: f64 = 0.0;
     for kind in Kind::ALL {
         let requests = kind.requests(1);
         for pipeline in PIPELINES {
@@ -144,9 +149,14 @@ pub fn measure(bench: &Bench) -> Result<Report, String> {
             let names = [kind.name(), &pipeline.to_string()];
             rates.add_rates(&mut table, &names);
             rates.add_latencies(&mut table, &names);
+            own_percent = own_percent.max(rates.own_percent);
             rows.push((format!("{}, {pipeline}", kind.name()), rates.per_second));
         }
     }
+    table.text.push_str(&format!(
+        " The load generator used up to {own_percent:.0} % of a core; near 100 % it may be what \
+         is slow."
+    ));
     let labels = Labels {
         file: "bench-requests.svg",
         title: "Requests per second",

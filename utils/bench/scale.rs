@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::bench::{Bench, Side, progress};
+use crate::bench::{Bench, Side, Ticker, complain, progress};
 use crate::chart::{Labels, bars};
 use crate::crowd::{Crowd, DOWN_AFTER_MS, FAILOVER_TIMEOUT_MS, REPLICAS, SENTINELS, Switches};
 use crate::farm::{Farms, Peaks, Watch};
@@ -15,6 +15,7 @@ use crate::requests::Beside;
 
 /// Beyond this many masters theirs is left out: it would take an hour.
 const THEIRS_MOST: usize = 1000;
+const FULL_RUNS: usize = 3;
 /// A farm that needs more of a core than this may be what is slow.
 const BUSY_PERCENT: f64 = 80.0;
 const SETTLE: Duration = Duration::from_secs(10);
@@ -74,12 +75,15 @@ pub fn measure(bench: &Bench) -> Result<Report, String> {
          later. Memory: resident, of one sentinel. Then all masters hang in one moment, with \
          their connections open: until a replica of each is promoted, and until every sentinel \
          has said +switch-master of each. Given up after {} s, {} s and {} s; then the table \
-         shows how far it came. Theirs is not measured with more than {THEIRS_MOST} masters.",
+         shows how far it came. Runs with each number of masters: {} of ours, {} of theirs, \
+         which is not measured with more than {THEIRS_MOST} masters.",
         STEADY.as_secs(),
         SETTLE.as_secs(),
         limits.answer.as_secs(),
         limits.discover.as_secs(),
-        limits.fail_over.as_secs()
+        limits.fail_over.as_secs(),
+        runs(bench, Side::Ours, 1),
+        runs(bench, Side::Theirs, 1)
     );
     let mut table = Table::of_pairs("Many masters", &text, &["masters", "what"]);
     let text = "The most in any second, in percent: of one core by the busiest process of the \
@@ -88,16 +92,21 @@ pub fn measure(bench: &Bench) -> Result<Report, String> {
     let names = ["masters", "while", "farm: ours", "theirs", "machine: ours", "theirs"];
     let mut farm = Table::new("The farm's own CPU", text, &names);
     let mut requests = Beside::table();
+    let text = "The medians above divided by the number of masters: what stays the same from row \
+                to row grows in proportion. The memory of a sentinel with hardly anything to \
+                watch is in it.";
+    let names = ["masters", "program", "CPU to discover", "steady CPU, per second", "memory"];
+    let mut shares = Table::new("Per master", text, &names);
     let mut all = Vec::new();
     for masters in sizes(bench) {
         let mut results = Results::default();
-        for run in 0..bench.runs.unwrap_or(1) {
+        for run in 0..runs(bench, Side::Ours, masters) {
             for side in Side::BOTH {
-                if side == Side::Ours || masters <= THEIRS_MOST {
+                if run < runs(bench, side, masters) {
                     let title =
                         format!("{masters} masters, {}, run {}", name(bench, side), run + 1);
                     if let Err(why) = one(bench, side, masters, limits, &title, &mut results) {
-                        eprintln!("\nbench: {title}: {why}");
+                        complain(&format!("{title}: {why}"));
                         table.text.push_str(&format!(" Failed: {title}: {why}."));
                     }
                 }
@@ -105,9 +114,10 @@ pub fn measure(bench: &Bench) -> Result<Report, String> {
         }
         add_rows(&mut table, &mut farm, masters, &results);
         results.beside.add_rows(&mut requests, &masters.to_string());
+        add_shares(&mut shares, bench, masters, &results);
         all.push((format!("{masters} masters"), results));
     }
-    Ok(Report { tables: vec![table, requests, farm], charts: charts(bench, &all) })
+    Ok(Report { tables: vec![table, shares, requests, farm], charts: charts(bench, &all) })
 }
 
 fn charts(bench: &Bench, all: &[(String, Results)]) -> Vec<Chart> {
@@ -152,6 +162,16 @@ fn charts(bench: &Bench, all: &[(String, Results)]) -> Vec<Chart> {
 
 fn name(bench: &Bench, side: Side) -> &str {
     &bench.program(side).name
+}
+
+/// A run of theirs with many masters takes minutes.
+fn runs(bench: &Bench, side: Side, masters: usize) -> usize {
+    match (side, bench.runs) {
+        (Side::Theirs, _) if masters > THEIRS_MOST => 0,
+        (_, Some(runs)) => runs,
+        (Side::Ours, None) if bench.full => FULL_RUNS,
+        _ => 1,
+    }
 }
 
 fn sizes(bench: &Bench) -> Vec<usize> {
@@ -206,12 +226,19 @@ fn one(
     wait(PAUSE, &format!("{title}: settling again"));
     watch.take();
     fail_over(&mut crowd, side, &farms, limits.fail_over, title, results)?;
-    results.tilts[side as usize] += crowd.tilts();
+    let tilts = crowd.tilts();
+    if tilts > 0 {
+        complain(&format!("{title}: {tilts} times in tilt"));
+    }
+    results.tilts[side as usize] += tilts;
     crowd.memory().into_iter().for_each(|mib| results.memory_after.of(side).add(mib));
     results.add_peaks(side, 2, watch.take());
+    if results.busy {
+        complain(&format!("{title}: the farm used over {BUSY_PERCENT} % of a core"));
+    }
     let refusals = farms.state()?.refusals;
     if refusals > 0 {
-        eprintln!("\nbench: {title}: the farm ran out of descriptors {refusals} times");
+        complain(&format!("{title}: the farm ran out of descriptors {refusals} times"));
     }
     Ok(())
 }
@@ -231,7 +258,7 @@ fn discover(
 ) -> Result<Found, String> {
     // Each sentinel subscribes to each node; to ask before that is done would only disturb.
     let subscribers = crowd.masters * (REPLICAS + 1) * crowd.sentinels.len();
-    let mut told = Instant::now();
+    let mut ticker = Ticker::new();
     let mut fewest = 0;
     loop {
         let state = farms.state()?;
@@ -245,8 +272,7 @@ fn discover(
         if crowd.age() > limit {
             return Ok(Found::Part(fewest));
         }
-        if told.elapsed() > Duration::from_secs(1) {
-            told = Instant::now();
+        if ticker.due() {
             crowd.check_alive()?;
             progress(&format!(
                 "{title}: {:.0} s, {} of {subscribers} subscriptions",
@@ -311,7 +337,7 @@ fn hang(
     let begun = Instant::now();
     farms.hang()?;
     let mut promoted = Promoted::Part(0);
-    let mut told = Instant::now();
+    let mut ticker = Ticker::new();
     loop {
         std::thread::sleep(POLL);
         if let Promoted::Part(_) = promoted {
@@ -328,8 +354,7 @@ fn hang(
         if all || begun.elapsed() > limit {
             return Ok(promoted);
         }
-        if told.elapsed() > Duration::from_secs(1) {
-            told = Instant::now();
+        if ticker.due() {
             crowd.check_alive()?;
             let count = if let Promoted::Part(count) = promoted { count } else { masters };
             progress(&format!(
@@ -356,6 +381,24 @@ impl Results {
         farm.of(side).add(Some(peaks.farm));
         machine.of(side).add(Some(peaks.machine));
         self.busy |= peaks.farm > BUSY_PERCENT;
+    }
+}
+
+/// What one master takes.
+fn add_shares(table: &mut Table, bench: &Bench, masters: usize, results: &Results) {
+    for side in Side::BOTH {
+        let share = |pair: &Pair, factor: f64, word: &str| {
+            let median = pair.median(side);
+            median.map_or("-".to_string(), |all| {
+                format!("{:.1} {word}", all * factor / masters as f64)
+            })
+        };
+        let cpu_ms = share(&results.cpu_until, 1000.0, "ms");
+        // A percent of a core is ten milliseconds per second.
+        let steady_us = share(&results.steady_cpu, 10_000.0, "us");
+        let memory_kib = share(&results.memory, 1024.0, "KiB");
+        let program = name(bench, side).to_string();
+        table.rows.push(vec![masters.to_string(), program, cpu_ms, steady_us, memory_kib]);
     }
 }
 
