@@ -19,6 +19,9 @@ pub const CLIENTS: usize = 2;
 /// timeout after they were last down), and connections whose next retransmission is far away.
 pub const BOUND: Duration = Duration::from_secs(40);
 
+/// How long a group that came to rest is watched to stay so.
+const WATCHED: Duration = Duration::from_millis(1_500);
+
 /// What a cluster is made of.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -243,17 +246,25 @@ impl Cluster {
         expect(lines.len() == 1 && filed, format!("the file says {lines:?}, wanted port {port}"))
     }
 
-    /// Waits until the group is at rest; gives the master and how long it took since `healed`.
-    /// `Err`: what was wrong when [`BOUND`] was over.
+    /// Waits until the group is at rest and stays so for a while (a lost SYN comes again only after
+    /// a second); gives the master and after how long this began. `Err`: what was wrong when
+    /// [`BOUND`] was over.
     pub fn come_to_rest(&self, healed: Instant) -> Result<(usize, Duration), String> {
+        let mut rest: Option<(usize, Duration)> = None;
         loop {
-            match self.at_rest() {
-                Ok(master) => return Ok((master, healed.elapsed())),
-                Err(seen) if healed.elapsed() > BOUND => {
+            match (self.at_rest(), rest) {
+                (Ok(master), Some((before, since))) if master == before => {
+                    if healed.elapsed() - since > WATCHED {
+                        return Ok((master, since));
+                    }
+                }
+                (Ok(master), _) => rest = Some((master, healed.elapsed())),
+                (Err(seen), _) if healed.elapsed() > BOUND => {
                     return Err(format!("{BOUND:?} after healing: {seen}"));
                 }
-                Err(_) => std::thread::sleep(Duration::from_millis(20)),
+                (Err(_), _) => rest = None,
             }
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
