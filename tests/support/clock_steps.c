@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,6 +37,18 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
     }
     if (result == 0 && steps && clock == CLOCK_BOOTTIME) {
         time->tv_sec += steps[1];
+    }
+    return result;
+}
+
+int gettimeofday(struct timeval *restrict time, void *restrict zone) {
+    static int (*real)(struct timeval *, void *);
+    if (!real) {
+        real = (int (*)(struct timeval *, void *))dlsym(RTLD_NEXT, "gettimeofday");
+    }
+    int result = real(time, zone);
+    if (result == 0 && steps) {
+        time->tv_sec += steps[0];
     }
     return result;
 }
