@@ -17,7 +17,7 @@ pub const CLIENTS: usize = 2;
 /// Within this time after healing every group is at rest again: a voter's wait (twice the failover
 /// timeout), a whole attempt, the repair of replicas that follow a wrong master (one failover
 /// timeout after they were last down), and connections whose next retransmission is far away.
-pub const BOUND: Duration = Duration::from_secs(40);
+pub const BOUND: Duration = Duration::from_secs(30);
 
 /// How long a group that came to rest is watched to stay so.
 const WATCHED: Duration = Duration::from_millis(1_500);

@@ -180,3 +180,17 @@ fn all_at_once() {
     trial.storm(&plan);
     settle_and_finish(trial);
 }
+
+/// The same with a `redis-sentinel` among ours, for a shorter time.
+#[test]
+fn all_at_once_in_a_mixed_group() {
+    let world = world!();
+    if !world.need("redis-sentinel") {
+        return;
+    }
+    let layout = Layout { redis: [1].into(), together: false, ..Layout::default() };
+    let Some(mut trial) = trial(&world, layout) else { return };
+    let plan = Plan::draw(&mut Rng::new(12), &trial.cluster.layout, 10_000, true);
+    trial.storm(&plan);
+    settle_and_finish(trial);
+}
