@@ -1,6 +1,6 @@
 //! A group of real processes on hosts of its own, and when it is at rest.
 
-use crate::net::{Door, HostId, Net};
+use crate::net::{Door, HostId, Neighbours, Net};
 use crate::support::node::{Node, NodeOptions, Role};
 use crate::support::sentinel::{Program, Sentinel, SentinelOptions, state_lines};
 use crate::support::value::Value;
@@ -35,6 +35,7 @@ pub struct Layout {
     pub min_replicas: bool,
     pub down_after_ms: u64,
     pub failover_timeout_ms: u64,
+    pub neighbours: Neighbours,
 }
 
 impl Default for Layout {
@@ -47,6 +48,7 @@ impl Default for Layout {
             min_replicas: false,
             down_after_ms: 1000,
             failover_timeout_ms: 4000,
+            neighbours: Neighbours::Asked,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::cluster::{BOUND, Layout};
 use crate::faults::{Fault, MOMENTS, Plan, Which, Whose};
-use crate::net::Net;
+use crate::net::{Neighbours, Net};
 use crate::support::wait::{self, expect};
 use crate::support::world::World;
 use crate::trial::Trial;
@@ -19,7 +19,7 @@ fn trial(world: &Rc<World>, layout: Layout) -> Option<Trial> {
     if !world.need("ip") {
         return None;
     }
-    match Net::new(layout.hosts().len(), 1) {
+    match Net::new(layout.hosts().len(), layout.neighbours, 1) {
         Ok(net) => Some(Trial::start(world, net, layout, 1)),
         Err(missing) => {
             world.not_run(&missing);
@@ -61,7 +61,8 @@ fn wait_switched(trial: &Trial, old: usize, left_out: &[usize]) -> usize {
 #[test]
 fn the_master_is_cut_off_with_a_minority() {
     let world = world!();
-    let layout = Layout { min_replicas: true, ..Layout::default() };
+    let neighbours = Neighbours::Known;
+    let layout = Layout { min_replicas: true, neighbours, ..Layout::default() };
     let Some(mut trial) = trial(&world, layout) else { return };
     let old = trial.cluster.presumed_master();
     assert_eq!(old, 0);
