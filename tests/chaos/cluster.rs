@@ -1,6 +1,6 @@
 //! A group of real processes on hosts of its own, and when it is at rest.
 
-use crate::net::{Door, HostId, Net};
+use crate::net::{Door, HostId, Neighbours, Net};
 use crate::support::node::{Node, NodeOptions, Role};
 use crate::support::sentinel::{Program, Sentinel, SentinelOptions, state_lines};
 use crate::support::value::Value;
@@ -17,7 +17,10 @@ pub const CLIENTS: usize = 2;
 /// Within this time after healing every group is at rest again: a voter's wait (twice the failover
 /// timeout), a whole attempt, the repair of replicas that follow a wrong master (one failover
 /// timeout after they were last down), and connections whose next retransmission is far away.
-pub const BOUND: Duration = Duration::from_secs(40);
+pub const BOUND: Duration = Duration::from_secs(30);
+
+/// How long a group that came to rest is watched to stay so.
+const WATCHED: Duration = Duration::from_millis(1_500);
 
 /// What a cluster is made of.
 #[derive(Debug, Clone)]
@@ -32,6 +35,7 @@ pub struct Layout {
     pub min_replicas: bool,
     pub down_after_ms: u64,
     pub failover_timeout_ms: u64,
+    pub neighbours: Neighbours,
 }
 
 impl Default for Layout {
@@ -44,6 +48,7 @@ impl Default for Layout {
             min_replicas: false,
             down_after_ms: 1000,
             failover_timeout_ms: 4000,
+            neighbours: Neighbours::Asked,
         }
     }
 }
@@ -243,17 +248,25 @@ impl Cluster {
         expect(lines.len() == 1 && filed, format!("the file says {lines:?}, wanted port {port}"))
     }
 
-    /// Waits until the group is at rest; gives the master and how long it took since `healed`.
-    /// `Err`: what was wrong when [`BOUND`] was over.
+    /// Waits until the group is at rest and stays so for a while (a lost SYN comes again only after
+    /// a second); gives the master and after how long this began. `Err`: what was wrong when
+    /// [`BOUND`] was over.
     pub fn come_to_rest(&self, healed: Instant) -> Result<(usize, Duration), String> {
+        let mut rest: Option<(usize, Duration)> = None;
         loop {
-            match self.at_rest() {
-                Ok(master) => return Ok((master, healed.elapsed())),
-                Err(seen) if healed.elapsed() > BOUND => {
+            match (self.at_rest(), rest) {
+                (Ok(master), Some((before, since))) if master == before => {
+                    if healed.elapsed() - since > WATCHED {
+                        return Ok((master, since));
+                    }
+                }
+                (Ok(master), _) => rest = Some((master, healed.elapsed())),
+                (Err(seen), _) if healed.elapsed() > BOUND => {
                     return Err(format!("{BOUND:?} after healing: {seen}"));
                 }
-                Err(_) => std::thread::sleep(Duration::from_millis(20)),
+                (Err(_), _) => rest = None,
             }
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 

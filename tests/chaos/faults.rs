@@ -129,6 +129,8 @@ fn draw_whose(rng: &mut Rng, layout: &Layout) -> Whose {
 pub struct Plan {
     pub faults: Vec<(u64, Fault)>,
     pub span_ms: u64,
+    /// How much longer a leader that is to be killed is waited for.
+    pub patience_ms: u64,
 }
 
 impl Plan {
@@ -140,12 +142,13 @@ impl Plan {
             faults.push((at_ms, Fault::draw(rng, layout, with_switch)));
             at_ms += 200 + rng.below(2_000);
         }
-        Plan { faults, span_ms }
+        Plan { faults, span_ms, patience_ms: 0 }
     }
 
-    /// Some faults at once, for so long.
+    /// Some faults at once, for so long and until every leader meant is killed.
     pub fn at_once(span_ms: u64, faults: &[Fault]) -> Plan {
-        Plan { faults: faults.iter().map(|fault| (0, *fault)).collect(), span_ms }
+        let faults = faults.iter().map(|fault| (0, *fault)).collect();
+        Plan { faults, span_ms, patience_ms: 20_000 }
     }
 }
 

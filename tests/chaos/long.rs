@@ -5,7 +5,7 @@
 
 use crate::cluster::{BOUND, Layout};
 use crate::faults::Plan;
-use crate::net::Net;
+use crate::net::{Neighbours, Net};
 use crate::support::world::World;
 use crate::trial::{Tally, Trial};
 use crate::world;
@@ -25,9 +25,10 @@ fn setting(name: &str, usual: u64) -> u64 {
     }
 }
 
-fn draw_layout(rng: &mut Rng, with_redis: bool) -> Layout {
+/// Every third group has sentinels of both kinds.
+fn draw_layout(rng: &mut Rng, seed: u64, with_redis: bool) -> Layout {
     let sentinels = [3, 5][rng.below(2) as usize];
-    let mixed = rng.below(3) == 0 && with_redis;
+    let mixed = seed.is_multiple_of(3) && with_redis;
     let redis = (0..sentinels).filter(|_| mixed && rng.below(2) == 0).collect();
     Layout {
         sentinels,
@@ -37,6 +38,7 @@ fn draw_layout(rng: &mut Rng, with_redis: bool) -> Layout {
         min_replicas: rng.below(2) == 0,
         down_after_ms: [500, 1_000, 2_000][rng.below(3) as usize],
         failover_timeout_ms: 3_000 + rng.below(2_000),
+        neighbours: [Neighbours::Asked, Neighbours::Known][rng.below(2) as usize],
     }
 }
 
@@ -51,7 +53,7 @@ fn chaos() {
     let rounds = setting("ROUNDS", u64::MAX);
     let with_redis = crate::support::world::find_program("redis-sentinel").is_some();
     println!("SEED={seed}: every group is at rest {BOUND:?} after healing, or this fails");
-    if let Err(missing) = Net::new(1, 0) {
+    if let Err(missing) = Net::new(1, Neighbours::Asked, 0) {
         println!("No hosts here, {missing} is missing: only processes are killed and stopped");
     }
     let mut total = Total::default();
@@ -71,8 +73,9 @@ fn chaos() {
 /// One group: storms, each followed by healing.
 fn run_round(world: &Rc<World>, seed: u64, with_redis: bool) -> (Layout, Tally) {
     let mut rng = Rng::new(seed);
-    let layout = draw_layout(&mut rng, with_redis);
-    let net = Net::new(layout.hosts().len(), seed).unwrap_or_else(|_| Net::flat());
+    let layout = draw_layout(&mut rng, seed, with_redis);
+    let net = Net::new(layout.hosts().len(), layout.neighbours, seed);
+    let net = net.unwrap_or_else(|_| Net::flat());
     let with_switch = net.has_switch();
     println!("SEED={seed} ROUNDS=1: {layout:?}");
     let mut trial = Trial::start(world, net, layout.clone(), seed);

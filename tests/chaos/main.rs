@@ -6,6 +6,7 @@
 //! After healing the group must come to rest within a bound ([`cluster`]), and all logs and files
 //! must keep the rules of [`checks`].
 //!
+//! [`clocks`] and [`names`] are about clocks that jump and a name server that is silent.
 //! [`short`] is part of `make test`. `make chaos` runs [`long`], for MINUTES (10) from SEED.
 #![forbid(unsafe_code)]
 
@@ -14,10 +15,12 @@ mod support;
 
 mod archive;
 mod checks;
+mod clocks;
 mod cluster;
 mod faults;
 mod frame;
 mod long;
+mod names;
 mod net;
 mod short;
 mod storm;

@@ -19,6 +19,16 @@ use crate::switch::{Condition, ConditionId, Conditions, Counts, Switch};
 /// Number of a host on its network, from 0.
 pub type HostId = usize;
 
+/// Whether a host that is cut off is noticed by its neighbours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Neighbours {
+    /// They ask for its hardware address (ARP), and after some seconds without an answer there is
+    /// no way to it, as on one Ethernet.
+    Asked,
+    /// They know its hardware address: what is sent to it vanishes, as behind a router.
+    Known,
+}
+
 /// A network of hosts.
 pub struct Net {
     home: Arc<File>,
@@ -53,7 +63,7 @@ impl Door {
 
 impl Net {
     /// A network of `count` hosts; `Err` says what is missing for that.
-    pub fn new(count: usize, seed: u64) -> Result<Net, String> {
+    pub fn new(count: usize, neighbours: Neighbours, seed: u64) -> Result<Net, String> {
         let home = Arc::new(own_namespace().map_err(|error| error.to_string())?);
         let middle = Door { home: home.clone(), host: Some(new_namespace()?) };
         let mut hosts = Vec::new();
@@ -73,11 +83,18 @@ impl Net {
         for (host, namespace) in hosts.iter().enumerate() {
             let door = Door { home: home.clone(), host: Some(namespace.clone()) };
             // One packet at a time: the switch takes frames, and frames have a size.
-            let commands = format!(
+            let mut commands = format!(
                 "link set lo up\nlink set eth0 gso_max_segs 1\n\
                  address add {}/24 dev eth0\nlink set eth0 up\n",
                 address(host)
             );
+            if neighbours == Neighbours::Known {
+                (0..count).filter(|other| *other != host).for_each(|other| {
+                    let (ip, mac) = (address(other), mac_text(other));
+                    let neighbour = format!("neigh add {ip} lladdr {mac} nud permanent dev eth0\n");
+                    commands.push_str(&neighbour);
+                });
+            }
             door.within(|| ip_commands(&commands))?;
         }
         let switch = middle.within(|| Switch::start(count, seed))?;

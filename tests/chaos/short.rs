@@ -2,7 +2,7 @@
 
 use crate::cluster::{BOUND, Layout};
 use crate::faults::{Fault, MOMENTS, Plan, Which, Whose};
-use crate::net::Net;
+use crate::net::{Neighbours, Net};
 use crate::support::wait::{self, expect};
 use crate::support::world::World;
 use crate::trial::Trial;
@@ -19,7 +19,7 @@ fn trial(world: &Rc<World>, layout: Layout) -> Option<Trial> {
     if !world.need("ip") {
         return None;
     }
-    match Net::new(layout.hosts().len(), 1) {
+    match Net::new(layout.hosts().len(), layout.neighbours, 1) {
         Ok(net) => Some(Trial::start(world, net, layout, 1)),
         Err(missing) => {
             world.not_run(&missing);
@@ -61,7 +61,8 @@ fn wait_switched(trial: &Trial, old: usize, left_out: &[usize]) -> usize {
 #[test]
 fn the_master_is_cut_off_with_a_minority() {
     let world = world!();
-    let layout = Layout { min_replicas: true, ..Layout::default() };
+    let neighbours = Neighbours::Known;
+    let layout = Layout { min_replicas: true, neighbours, ..Layout::default() };
     let Some(mut trial) = trial(&world, layout) else { return };
     let old = trial.cluster.presumed_master();
     assert_eq!(old, 0);
@@ -140,7 +141,7 @@ fn the_leader_is_killed_in_its_failover() {
     for at in [MOMENTS[0], MOMENTS[2], MOMENTS[3]] {
         let old = trial.cluster.presumed_master();
         let fault = Fault::KillLeader { at, ms: FOR_EVER_MS };
-        trial.storm(&Plan::at_once(1_500, &[fault]));
+        trial.storm(&Plan::at_once(0, &[fault]));
         let dead: Vec<usize> =
             (0..5).filter(|s| !trial.cluster.sentinels[*s].is_running()).collect();
         assert_eq!(dead.len(), 1, "{at}\n{}", trial.diary());
@@ -177,6 +178,20 @@ fn all_at_once() {
     let layout = Layout { sentinels: 5, replicas: 3, ..Layout::default() };
     let Some(mut trial) = trial(&world, layout) else { return };
     let plan = Plan::draw(&mut Rng::new(4), &trial.cluster.layout, 20_000, true);
+    trial.storm(&plan);
+    settle_and_finish(trial);
+}
+
+/// The same with a `redis-sentinel` among ours, for a shorter time.
+#[test]
+fn all_at_once_in_a_mixed_group() {
+    let world = world!();
+    if !world.need("redis-sentinel") {
+        return;
+    }
+    let layout = Layout { redis: [1].into(), together: false, ..Layout::default() };
+    let Some(mut trial) = trial(&world, layout) else { return };
+    let plan = Plan::draw(&mut Rng::new(12), &trial.cluster.layout, 10_000, true);
     trial.storm(&plan);
     settle_and_finish(trial);
 }

@@ -82,12 +82,14 @@ impl<'a> Storm<'a> {
             self.plan_at(self.start + Duration::from_millis(*at_ms), Step::Begin(*fault));
         }
         let end = self.start + Duration::from_millis(plan.span_ms);
+        let patience = Duration::from_millis(plan.patience_ms);
         loop {
             while let Some(step) = self.due() {
                 self.act(step);
             }
             self.look_into_traps();
-            if Instant::now() >= end {
+            let now = Instant::now();
+            if now >= end && (self.traps.is_empty() || now >= end + patience) {
                 return;
             }
             std::thread::sleep(if self.traps.is_empty() { STEP } else { QUICK_STEP });

@@ -58,6 +58,8 @@ pub struct SentinelOptions {
     pub bind: String,
     /// Environment variables added for it.
     pub environment: Vec<(String, String)>,
+    /// A command that it is started by, given the program and its arguments.
+    pub wrapper: Vec<String>,
     /// User and password of the test's own connections.
     pub login: Option<(String, String)>,
     /// Sets short periods after each start.
@@ -71,6 +73,7 @@ impl Default for SentinelOptions {
             lines: Vec::new(),
             bind: "127.0.0.1".into(),
             environment: Vec::new(),
+            wrapper: Vec::new(),
             login: None,
             fast: true,
         }
@@ -151,7 +154,15 @@ impl Sentinel {
 
     /// The command that starts it, with its output going to a file.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(self.program.path());
+        let program = self.program.path();
+        let mut command = match self.options.wrapper.split_first() {
+            None => Command::new(program),
+            Some((wrapper, arguments)) => {
+                let mut command = Command::new(wrapper);
+                command.args(arguments).arg(program);
+                command
+            }
+        };
         command.arg(&self.config).envs(self.options.environment.iter().cloned());
         let output = fs::OpenOptions::new().create(true).append(true).open(&self.output);
         let output = output.expect("the output file opens");
