@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use sentineld::config::load::{Files, load};
 use sentineld::node::{Closed, Endpoint, Node, ProcessFacts, Setup};
 use sentineld::sentinel::action::Action;
+use sentineld::util::defect::{Defect, defect};
 use sentineld::util::ident::ConnId;
 use sentineld::util::rng::Rng;
 use sentineld::util::time::{Clock, Mono, Wall};
@@ -285,20 +286,13 @@ impl World {
         let clock = self.sentinels[sentinel].clock(self.now);
         self.node(sentinel).begin_turn(clock);
         self.drain(sentinel);
+        if defect(Defect::DeadlinesBeforeSockets) {
+            self.run_due(sentinel);
+        }
         while !self.sentinels[sentinel].doomed && self.take_input(sentinel) {
             self.drain(sentinel);
         }
-        let mut rounds = 0;
-        while !self.sentinels[sentinel].doomed {
-            let more = self.node(sentinel).run_due();
-            self.drain(sentinel);
-            rounds += 1;
-            let property = Property::TurnsAreBounded;
-            ensure!(rounds < MAX_ROUNDS, property, "{sentinel} has always more that is due");
-            if !more {
-                break;
-            }
-        }
+        self.run_due(sentinel);
         if !self.sentinels[sentinel].doomed {
             self.node(sentinel).end_turn();
             self.drain(sentinel);
@@ -311,6 +305,21 @@ impl World {
         let boot_ms = self.sentinels[sentinel].boot_ms;
         let at = next.0.saturating_sub(boot_ms).saturating_mul(MS).max(self.now + 1);
         self.wake_at(sentinel, at);
+    }
+
+    /// All deadlines that fell due.
+    fn run_due(&mut self, sentinel: usize) {
+        let mut rounds = 0;
+        while !self.sentinels[sentinel].doomed {
+            let more = self.node(sentinel).run_due();
+            self.drain(sentinel);
+            rounds += 1;
+            let property = Property::TurnsAreBounded;
+            ensure!(rounds < MAX_ROUNDS, property, "{sentinel} has always more that is due");
+            if !more {
+                break;
+            }
+        }
     }
 
     fn count_turn(&mut self, sentinel: usize) {
@@ -409,7 +418,8 @@ impl World {
                 }
                 Value::Bulk(text) => {
                     let infos = &mut self.checks.infos;
-                    let info = Info::parse(self.now, &text, infos.get(&(sentinel, from)));
+                    let mut info = Info::parse(self.now, &text, infos.get(&(sentinel, from)));
+                    info.asked_at = conn.info_asked.pop_front();
                     infos.insert((sentinel, from), info);
                 }
                 Value::Array(items) if from < self.options.sentinels => {
@@ -560,6 +570,9 @@ impl World {
         self.trace(|| format!("[{sentinel}] {line}"));
         let host = &mut self.sentinels[sentinel];
         self.checks.logged(self.now, sentinel, line, &host.view);
+        self.check_choice(sentinel, line);
+        self.check_all_was_read(sentinel, line);
+        let host = &mut self.sentinels[sentinel];
         if let Some(trap) = &mut self.trap
             && trap.caught.is_none()
             && line.split(' ').next() == Some(trap.event)
@@ -612,6 +625,9 @@ impl World {
                 tracer.line(*now, &format!("[{sentinel}] to {other}: {}", show_words(&words)));
             }
             checks.requested(*now, sentinel, &words, &group, (other, group_at(other)));
+            if words[0] == b"INFO" {
+                conn.info_asked.push_back(*now);
+            }
             if other < self.options.sentinels {
                 if words.len() == 6 {
                     let at = show(&words[2]).parse().ok().and_then(Net::host_of);
@@ -627,7 +643,7 @@ impl World {
             if tracer.is_on() && words.first().is_some_and(|word| word == b"SENTINEL") {
                 tracer.line(*now, &format!("[{sentinel}] answers {other}: {value:?}"));
             }
-            checks.answered(sentinel, &words, &value, &group, &host.view);
+            checks.answered(*now, sentinel, &words, &value, &group, &host.view);
         }
     }
 

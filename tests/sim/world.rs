@@ -113,7 +113,8 @@ impl World {
         let farm = Farm::new(sentinels, options.masters, options.replicas, &mut rng);
         let hosts = sentinels + farm.servers.len() + 1;
         let down_after_us = options.down_after_ms * MS;
-        let checks = Checks::new(sentinels, options.masters, options.quorum, down_after_us);
+        let mut checks = Checks::new(sentinels, options.masters, options.quorum, down_after_us);
+        checks.parallel_syncs = options.parallel_syncs as usize;
         let mut world = World {
             name,
             seed,
