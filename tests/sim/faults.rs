@@ -148,11 +148,13 @@ impl World {
         self.flush(sentinel);
         self.options.torn = torn;
         self.sentinels[sentinel].paused = true;
+        self.checks.paused(self.now, sentinel);
     }
 
     pub fn resume(&mut self, sentinel: usize) {
         self.trace(|| format!("resume {sentinel}"));
         self.sentinels[sentinel].paused = false;
+        self.checks.resumed(self.now, sentinel);
         self.wake_soon(sentinel);
     }
 

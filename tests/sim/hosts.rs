@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use sentineld::config::load::{Files, load};
 use sentineld::node::{Closed, Endpoint, Node, ProcessFacts, Setup};
 use sentineld::sentinel::action::Action;
+use sentineld::util::defect::{Defect, defect};
 use sentineld::util::ident::ConnId;
 use sentineld::util::rng::{Rng, mix};
 use sentineld::util::time::{Clock, Mono, Wall};
@@ -310,20 +311,13 @@ impl World {
         let clock = self.sentinels[sentinel].clock(self.now, self.wall_jumps);
         self.node(sentinel).begin_turn(clock);
         self.drain(sentinel);
+        if defect(Defect::DeadlinesBeforeSockets) {
+            self.run_due(sentinel);
+        }
         while !self.sentinels[sentinel].doomed && self.take_input(sentinel) {
             self.drain(sentinel);
         }
-        let mut rounds = 0;
-        while !self.sentinels[sentinel].doomed {
-            let more = self.node(sentinel).run_due();
-            self.drain(sentinel);
-            rounds += 1;
-            let property = Property::TurnsAreBounded;
-            ensure!(rounds < MAX_ROUNDS, property, "{sentinel} has always more that is due");
-            if !more {
-                break;
-            }
-        }
+        self.run_due(sentinel);
         if !self.sentinels[sentinel].doomed {
             self.node(sentinel).end_turn();
             self.drain(sentinel);
@@ -341,6 +335,21 @@ impl World {
         let boot_ms = self.sentinels[sentinel].boot_ms;
         let at = next.0.saturating_sub(boot_ms).saturating_mul(MS).max(self.now + 1);
         self.wake_at(sentinel, at);
+    }
+
+    /// All deadlines that fell due.
+    fn run_due(&mut self, sentinel: usize) {
+        let mut rounds = 0;
+        while !self.sentinels[sentinel].doomed {
+            let more = self.node(sentinel).run_due();
+            self.drain(sentinel);
+            rounds += 1;
+            let property = Property::TurnsAreBounded;
+            ensure!(rounds < MAX_ROUNDS, property, "{sentinel} has always more that is due");
+            if !more {
+                break;
+            }
+        }
     }
 
     fn count_turn(&mut self, sentinel: usize) {
@@ -439,7 +448,8 @@ impl World {
                 }
                 Value::Bulk(text) => {
                     let infos = &mut self.checks.infos;
-                    let info = Info::parse(self.now, &text, infos.get(&(sentinel, from)));
+                    let mut info = Info::parse(self.now, &text, infos.get(&(sentinel, from)));
+                    info.asked_at = conn.info_asked.pop_front();
                     infos.insert((sentinel, from), info);
                 }
                 Value::Array(items) if from < self.options.sentinels => {
@@ -603,6 +613,11 @@ impl World {
         let host = &mut self.sentinels[sentinel];
         let now = self.now;
         self.checks.judge(sentinel, |checks| checks.logged(now, sentinel, line, &host.view));
+        if !self.is_c_like(sentinel) {
+            self.check_choice(sentinel, line);
+            self.check_all_was_read(sentinel, line);
+        }
+        let host = &mut self.sentinels[sentinel];
         if let Some(trap) = &mut self.trap
             && trap.caught.is_none()
             && line.split(' ').next() == Some(trap.event)
@@ -657,6 +672,9 @@ impl World {
             checks.judge(sentinel, |checks| {
                 checks.requested(*now, sentinel, &words, &group, (other, group_at(other)));
             });
+            if words[0] == b"INFO" {
+                conn.info_asked.push_back(*now);
+            }
             if other < self.options.sentinels {
                 if words.len() == 6 {
                     let at = show(&words[2]).parse().ok().and_then(Net::host_of);
@@ -673,7 +691,7 @@ impl World {
                 tracer.line(*now, &format!("[{sentinel}] answers {other}: {value:?}"));
             }
             checks.judge(sentinel, |checks| {
-                checks.answered(sentinel, &words, &value, &group, &host.view);
+                checks.answered(*now, sentinel, &words, &value, &group, &host.view);
             });
         }
     }

@@ -82,6 +82,8 @@ pub struct Conn {
     /// The observers' note: which masters, at which address, a sentinel asked about and has no
     /// answer for yet.
     pub about: VecDeque<(usize, HostId)>,
+    /// The observers' note: when INFO was asked for that is not answered yet.
+    pub info_asked: VecDeque<Us>,
 }
 
 /// The network: which hosts reach which others, and the connections.
@@ -206,8 +208,9 @@ impl Net {
         let pipes = [Pipe::default(), Pipe::default()];
         let swallowed = self.way(hosts[0], hosts[1]).swallows;
         let (asked, about) = (VecDeque::new(), VecDeque::new());
-        let key =
-            self.conns.insert(Conn { hosts, ends, pipes, from_port, swallowed, asked, about });
+        let info_asked = VecDeque::new();
+        let conn = Conn { hosts, ends, pipes, from_port, swallowed, asked, about, info_asked };
+        let key = self.conns.insert(conn);
         let at = self.send(now, rng, key, 0, Segment::Syn);
         // What follows the first segment goes only after its answer.
         let round_trip = self.delay(rng) + self.delay(rng);

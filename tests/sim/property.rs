@@ -31,6 +31,12 @@ pub enum Property {
     OneReplicaPerFailover,
     /// The chosen replica was suitable as far as its chooser could know.
     PromotedReplicaIsSuitable,
+    /// No other replica was better, as far as its chooser could know.
+    NoBetterReplica,
+    /// A switch is announced when the promoted replica says that it is a master.
+    PromotionIsSeen,
+    /// No more replicas at a time are told to follow than parallel-syncs allows.
+    ParallelSyncsAreKept,
     /// SLAVEOF goes to data nodes of the group, and names one.
     SlaveofWithinTheGroup,
     /// Nobody is told to replicate from itself.
@@ -47,6 +53,10 @@ pub enum Property {
     FailoversStartInOdown,
     /// Odown needs sdown and the word of the quorum.
     OdownNeedsTheQuorum,
+    /// Peers are told that a master is down only while it is sdown.
+    DownIsToldInSdown,
+    /// Nobody is judged down while its answer lies unread in a socket.
+    SocketsAreReadFirst,
     /// Sdown is never earlier than the last proof of life plus down-after.
     SdownIsNotEarly,
     /// What a sentinel writes is what the protocol says.

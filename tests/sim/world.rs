@@ -131,6 +131,7 @@ impl World {
         let down_after_us = options.down_after_ms * MS;
         let mut checks = Checks::new(sentinels, options.masters, options.quorum, down_after_us);
         checks.first_c_like = sentinels - options.c_peers;
+        checks.parallel_syncs = options.parallel_syncs as usize;
         let mut world = World {
             name,
             seed,

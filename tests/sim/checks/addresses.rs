@@ -8,8 +8,10 @@ use crate::property::{Property, ensure, violation};
 impl Checks {
     pub(super) fn note_switch(&mut self, event: &Event, group: usize) {
         let view = self.view(event.sentinel, group);
+        view.end_sdown(event.at);
         (view.sdown, view.odown) = (false, false);
         view.agreed.clear();
+        view.syncing.clear();
         view.down.clear();
         view.at = event.text.split(' ').nth(3).and_then(|ip| Net::host_of(ip.parse().ok()?));
     }

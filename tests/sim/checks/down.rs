@@ -19,11 +19,15 @@ impl Checks {
         let is_master = event.text.starts_with("master ");
         if is_master {
             let view = self.view(sentinel, group);
+            view.end_sdown(event.at);
             view.sdown = down;
         }
         let Some(host) = event.host() else { return };
         if !is_master && !event.text.starts_with("slave ") {
             return;
+        }
+        if down {
+            self.view(sentinel, group).syncing.remove(&host);
         }
         let held = &mut self.view(sentinel, group).down;
         match down {

@@ -30,6 +30,7 @@ impl Checks {
         attempt.ended = Some(event.at);
         let forced = attempt.forced;
         if event.name == "+promoted-slave" {
+            self.check_promoted(event);
             self.completed[usize::from(forced)] += 1;
         }
     }

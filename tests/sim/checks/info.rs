@@ -12,6 +12,17 @@ pub struct Info {
     /// Since this sentinel watches: another process answers than at first.
     pub rebooted: bool,
     pub run_id: Vec<u8>,
+    pub offset: Option<u64>,
+    /// Since when its replication link is down, in s; -1: it never was up.
+    pub link_down_s: Option<i64>,
+    /// When it was asked for.
+    pub asked_at: Option<Us>,
+    /// When the one before came.
+    before: Option<Us>,
+}
+
+fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 impl Info {
@@ -25,11 +36,29 @@ impl Info {
             } else if let Some(id) = line.strip_prefix(b"run_id:") {
                 info.run_id = id.to_vec();
             } else if let Some(priority) = line.strip_prefix(b"slave_priority:") {
-                info.priority = std::str::from_utf8(priority).ok().and_then(|n| n.parse().ok());
+                info.priority = number(priority);
+            } else if let Some(offset) = line.strip_prefix(b"slave_repl_offset:") {
+                info.offset = number(offset);
+            } else if let Some(since) = line.strip_prefix(b"master_link_down_since_seconds:") {
+                info.link_down_s = number(since);
             }
         }
+        info.before = old.map(|old| old.at);
         info.rebooted = old.is_some_and(|old| old.rebooted || old.run_id != info.run_id);
         info
+    }
+
+    /// Whether it is certain that whoever read it acts on it by now: it is no more than 4 s old,
+    /// and if it came just now, it is the only one that did.
+    pub fn is_settled(&self, now: Us) -> bool {
+        let alone = self.at < now || self.before != Some(self.at);
+        self.is_replica && alone && now <= self.at + 4_000_000
+    }
+
+    /// What comes first is better; nothing can make up for priority 0.
+    pub fn order(&self) -> (u32, std::cmp::Reverse<u64>) {
+        let priority = self.priority.filter(|priority| *priority != 0).unwrap_or(u32::MAX);
+        (priority, std::cmp::Reverse(self.offset.unwrap_or(0)))
     }
 
     /// A master may be held down for what it says, not only for its silence.

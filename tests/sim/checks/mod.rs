@@ -8,6 +8,7 @@ mod down;
 mod failovers;
 mod file;
 mod info;
+mod promotion;
 mod votes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,8 @@ struct View {
     /// The address that its events tell.
     at: Option<HostId>,
     sdown: bool,
+    /// When it was last sdown.
+    sdown_until: Option<Us>,
     odown: bool,
     forced_next: bool,
     attempt: Option<Attempt>,
@@ -49,6 +52,17 @@ struct View {
     down: BTreeSet<usize>,
     /// When the last answer 1 of a peer came, and when it was taken back.
     agreed: BTreeMap<usize, (Us, Option<Us>)>,
+    /// Hosts that were told to follow the promoted one and do not yet.
+    syncing: BTreeSet<usize>,
+}
+
+impl View {
+    /// Whatever it was, the master is not sdown any more.
+    fn end_sdown(&mut self, now: Us) {
+        if self.sdown {
+            self.sdown_until = Some(now);
+        }
+    }
 }
 
 /// What is known of one sentinel, in its present life.
@@ -56,6 +70,8 @@ struct View {
 struct Watched {
     run_id: String,
     tilt: bool,
+    /// Since when its process stands still.
+    paused_at: Option<Us>,
     current_epoch: u64,
     /// In its last hello.
     told_epoch: u64,
@@ -122,6 +138,10 @@ pub struct Checks {
     quorum: usize,
     /// The shortest down-after that any sentinel was ever given.
     pub down_after_us: Us,
+    /// The longest one.
+    pub longest_down_after_us: Us,
+    /// The most that any sentinel was ever given.
+    pub parallel_syncs: usize,
     pub waived: Waived,
     /// Run ids and other candidates by number.
     ids: BTreeMap<String, u32>,
@@ -160,6 +180,8 @@ impl Checks {
             only_master: masters == 1,
             quorum,
             down_after_us,
+            longest_down_after_us: down_after_us,
+            parallel_syncs: usize::MAX,
             waived: Waived::default(),
             ids: BTreeMap::new(),
             votes: BTreeMap::new(),
@@ -263,16 +285,24 @@ impl Checks {
             "+switch-master" => self.note_switch(event, group),
             "+reset-master" if about_master => {
                 let view = self.view(sentinel, group);
+                view.end_sdown(event.at);
                 (view.sdown, view.odown, view.attempt) = (false, false, None);
                 view.agreed.clear();
                 view.down.clear();
+                view.syncing.clear();
             }
             "+monitor" | "-monitor" => {
                 let quorum = event.text.rsplit(' ').next().and_then(|quorum| quorum.parse().ok());
-                let view = View { at: event.host(), quorum, ..View::default() };
-                *self.view(sentinel, group) = view;
+                let view = self.view(sentinel, group);
+                view.end_sdown(event.at);
+                let sdown_until = view.sdown_until;
+                *view = View { at: event.host(), quorum, sdown_until, ..View::default() };
             }
             "+set" => self.note_set(event, group),
+            "+slave-reconf-sent" | "+slave-reconf-done" | "-slave-reconf-sent-timeout" => {
+                self.note_sync(event, group);
+            }
+            "+failover-end" => self.view(sentinel, group).syncing.clear(),
             "+try-failover" => self.check_try(event, group),
             "+elected-leader" => self.check_elected(event, group, file),
             "+selected-slave" => self.check_selected(event, group),
@@ -307,6 +337,10 @@ impl Checks {
             }
             (Some("down-after-milliseconds" | "refused-down-after-milliseconds"), Some(ms)) => {
                 self.down_after_us = self.down_after_us.min(ms * 1_000);
+                self.longest_down_after_us = self.longest_down_after_us.max(ms * 1_000);
+            }
+            (Some("parallel-syncs"), Some(most)) => {
+                self.parallel_syncs = self.parallel_syncs.max(most as usize);
             }
             _ => {}
         }
@@ -332,6 +366,7 @@ impl Checks {
     /// A sentinel wrote the answer to a request.
     pub fn answered(
         &mut self,
+        now: Us,
         sentinel: usize,
         words: &Words,
         reply: &Value,
@@ -339,7 +374,7 @@ impl Checks {
         file: &FileView,
     ) {
         if words.len() == 6 && words[1].eq_ignore_ascii_case(b"IS-MASTER-DOWN-BY-ADDR") {
-            self.check_answer(sentinel, words, reply, group, file);
+            self.check_answer(now, sentinel, words, reply, group, file);
         }
     }
 

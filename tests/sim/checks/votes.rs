@@ -130,6 +130,7 @@ impl Checks {
 
     pub(super) fn check_answer(
         &mut self,
+        now: Us,
         sentinel: usize,
         words: &Words,
         reply: &Value,
@@ -145,10 +146,14 @@ impl Checks {
         let tilt = self.sentinels[sentinel].tilt;
         let property = Property::NothingInTilt;
         ensure!(*down == 0 || !tilt, property, "{sentinel} says that a master is down in tilt");
+        let about = group(&show(&words[2]));
+        if let Some(group) = about.filter(|_| *down == 1) {
+            self.check_told_down(now, sentinel, group);
+        }
         if leader == b"*" {
             return;
         }
-        let Some(group) = group(&show(&words[2])) else {
+        let Some(group) = about else {
             violation!(Property::OutputIsWellFormed, "a vote for {}", show_words(words))
         };
         self.record_vote(sentinel, group, *epoch as u64, &show(leader), file);
