@@ -2,7 +2,7 @@
 //! contract.
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use sentineld::config::load::{Files, load};
@@ -77,9 +77,9 @@ pub struct SentinelHost {
     pub disk: Option<Disk>,
     pub inputs: Vec<Input>,
     /// Connections with something to read.
-    ready: BTreeSet<ConnKey>,
+    ready: Vec<ConnKey>,
     /// Connections with output that did not fit.
-    pub blocked: BTreeSet<ConnKey>,
+    pub blocked: Vec<ConnKey>,
     keys: BTreeMap<ConnId, ConnKey>,
     /// The clock of the machine at the beginning.
     boot_ms: u64,
@@ -126,6 +126,13 @@ impl Files for NoFiles {
     }
 }
 
+/// Puts a key into a list that it is not in yet.
+fn put(list: &mut Vec<ConnKey>, key: ConnKey) {
+    if !list.contains(&key) {
+        list.push(key);
+    }
+}
+
 impl SentinelHost {
     pub fn new(host: HostId, file: Vec<u8>, rng: &mut Rng) -> SentinelHost {
         SentinelHost {
@@ -139,8 +146,8 @@ impl SentinelHost {
             writes: 0,
             disk: None,
             inputs: Vec::new(),
-            ready: BTreeSet::new(),
-            blocked: BTreeSet::new(),
+            ready: Vec::new(),
+            blocked: Vec::new(),
             keys: BTreeMap::new(),
             boot_ms: rng.below(100_000),
             next_pid: 100,
@@ -229,8 +236,8 @@ impl SentinelHost {
             writes: self.writes,
             disk: None,
             inputs: Vec::new(),
-            ready: BTreeSet::new(),
-            blocked: BTreeSet::new(),
+            ready: Vec::new(),
+            blocked: Vec::new(),
             keys: BTreeMap::new(),
             boot_ms: self.boot_ms,
             next_pid: self.next_pid,
@@ -290,10 +297,11 @@ impl World {
                 return self.input(sentinel, Input::Accept(key));
             }
             Segment::Bytes(_) if end.fin.is_some() => {}
+            Segment::Bytes(bytes) if end.readable.is_empty() => end.readable = bytes,
             Segment::Bytes(bytes) => end.readable.extend_from_slice(&bytes),
             gone => end.fin = Some(gone),
         }
-        self.sentinels[sentinel].ready.insert(key);
+        put(&mut self.sentinels[sentinel].ready, key);
         self.wake_soon(sentinel);
     }
 
@@ -359,7 +367,7 @@ impl World {
         }
         let chosen = self.rng.below((inputs + ready) as u64) as usize;
         if chosen >= inputs {
-            let key = *host.ready.iter().nth(chosen - inputs).expect("counted");
+            let key = host.ready.swap_remove(chosen - inputs);
             self.read(sentinel, key);
             return true;
         }
@@ -382,13 +390,12 @@ impl World {
         let end = &mut self.net.conns.get_mut(&key).expect("looked at").ends[1];
         end.conn = Some(id);
         if !end.readable.is_empty() || end.fin.is_some() {
-            self.sentinels[sentinel].ready.insert(key);
+            put(&mut self.sentinels[sentinel].ready, key);
         }
     }
 
     /// Reads from a socket: all that is there, or a random part of it for now.
     fn read(&mut self, sentinel: usize, key: ConnKey) {
-        self.sentinels[sentinel].ready.remove(&key);
         let torn = self.options.torn && self.rng.below(4) == 0;
         let Some(conn) = self.net.conns.get_mut(&key) else { return };
         let side = usize::from(conn.hosts[0] != sentinel);
@@ -399,12 +406,15 @@ impl World {
         }
         let all = end.readable.len();
         let len = if torn { self.rng.below(all as u64 + 1) as usize } else { all };
-        let bytes: Vec<u8> = end.readable.drain(..len).collect();
+        let bytes = match len == all {
+            true => std::mem::take(&mut end.readable),
+            false => end.readable.drain(..len).collect(),
+        };
         let rest = !end.readable.is_empty();
         let gone = if rest { None } else { end.fin.take() };
         conn.pipes[1 - side].unread -= bytes.len();
         if rest {
-            self.sentinels[sentinel].ready.insert(key);
+            put(&mut self.sentinels[sentinel].ready, key);
         }
         if !bytes.is_empty() {
             self.unblock(key);
@@ -479,8 +489,8 @@ impl World {
     fn forget(&mut self, sentinel: usize, id: ConnId) {
         let host = &mut self.sentinels[sentinel];
         if let Some(key) = host.keys.remove(&id) {
-            host.blocked.remove(&key);
-            host.ready.remove(&key);
+            host.blocked.retain(|other| *other != key);
+            host.ready.retain(|other| *other != key);
         }
     }
 
@@ -537,7 +547,7 @@ impl World {
                 if let Some(key) = self.sentinels[sentinel].keys.get(&conn).copied() {
                     let end = &mut self.net.conns.get_mut(&key).expect("open").ends[1];
                     end.closing = true;
-                    self.sentinels[sentinel].blocked.insert(key);
+                    put(&mut self.sentinels[sentinel].blocked, key);
                 }
             }
             Action::Hold { conn, hold } => self.hold(sentinel, conn, hold),
@@ -568,7 +578,7 @@ impl World {
         let side = usize::from(conn.hosts[0] != sentinel);
         conn.ends[side].held = hold;
         if !hold {
-            self.sentinels[sentinel].ready.insert(key);
+            put(&mut self.sentinels[sentinel].ready, key);
             self.wake_soon(sentinel);
         }
     }
@@ -619,7 +629,7 @@ impl World {
         for id in touched.drain(..) {
             let host = &mut self.sentinels[sentinel];
             let Some(key) = host.keys.get(&id).copied() else { continue };
-            host.blocked.insert(key);
+            put(&mut host.blocked, key);
             let Some(output) = host.node.as_ref().and_then(|node| node.output(id)) else {
                 continue;
             };
@@ -687,8 +697,8 @@ impl World {
 
     /// Writes what the sockets take.
     pub fn flush(&mut self, sentinel: usize) {
-        let keys = std::mem::take(&mut self.sentinels[sentinel].blocked);
-        for key in keys {
+        let mut keys = std::mem::take(&mut self.sentinels[sentinel].blocked);
+        for key in keys.drain(..) {
             let Some(conn) = self.net.conns.get(&key) else { continue };
             let side = usize::from(conn.hosts[0] != sentinel);
             let Some(id) = conn.ends[side].conn.filter(|_| conn.ends[side].open) else { continue };
@@ -705,14 +715,17 @@ impl World {
             self.node(sentinel).sent(id, sent);
             self.net.conns.get_mut(&key).expect("just looked at").ends[side].seen -= sent;
             if sent > 0 {
-                self.send_torn(key, side, &bytes);
+                self.send_torn(key, side, bytes);
             }
             if sent < all {
-                self.sentinels[sentinel].blocked.insert(key);
+                put(&mut self.sentinels[sentinel].blocked, key);
             } else if closing {
                 self.close_conn(sentinel, id);
                 self.node(sentinel).closed(id, Closed::Eof);
             }
         }
+        // The room of the list is used again.
+        keys.append(&mut self.sentinels[sentinel].blocked);
+        self.sentinels[sentinel].blocked = keys;
     }
 }
