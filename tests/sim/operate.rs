@@ -93,13 +93,16 @@ impl World {
                 let when = ["crash-after-election", "crash-after-promotion"][when as usize];
                 vec![format!("SENTINEL SIMULATE-FAILURE {when}")]
             }
-            "reset" => vec![format!("SENTINEL RESET {}", if drawn % 2 == 0 { "*" } else { &name })],
+            "reset" => vec![format!(
+                "SENTINEL RESET {}",
+                if drawn.is_multiple_of(2) { "*" } else { &name }
+            )],
             "remove-and-monitor" => self.monitor_again(group)?,
             _ => {
                 let other = (at + 1) % self.sentinels.len();
                 let own = Net::ip_of(at);
                 let wrong = Net::ip_of(other);
-                let ip = if drawn % 2 == 0 { own } else { wrong };
+                let ip = if drawn.is_multiple_of(2) { own } else { wrong };
                 self.masked.insert(at);
                 vec![format!("SENTINEL CONFIG SET announce-ip {ip}")]
             }
