@@ -2,7 +2,7 @@
 //! contract.
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use sentineld::config::load::{Files, load};
@@ -14,18 +14,14 @@ use sentineld::util::rng::{Rng, mix};
 use sentineld::util::time::{Clock, Mono, Wall};
 
 use crate::brain::{Brain, Save};
-use crate::checks::{FileView, Info};
+use crate::checks::FileView;
 use crate::cpeer::CPeer;
-use crate::net::{Conn, ConnKey, HostId, Net, Segment, Side, Us, WINDOW_BYTES};
+use crate::net::{ConnKey, HostId, Net, Segment, Side, Us, WINDOW_BYTES};
 use crate::property::{Property, ensure, violation};
-use crate::wire::{Value, Words, show, show_words};
+use crate::wire::show;
 use crate::world::{Ev, MS, SECOND, World};
 
 const SENTINEL_PORT: u16 = 26379;
-/// As links send it.
-const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
-/// Unsent output of one connection: a link's limit and what a single turn may add.
-const MAX_OUTPUT_BYTES: usize = 320 * 1024;
 /// More turns than this within one ms mean a deadline that never goes away.
 const MAX_TURNS_PER_MS: u32 = 2_000;
 /// More rounds of due work than this in one turn mean the same.
@@ -78,10 +74,10 @@ pub struct SentinelHost {
     pub disk: Option<Disk>,
     pub inputs: Vec<Input>,
     /// Connections with something to read.
-    ready: BTreeSet<ConnKey>,
+    ready: Vec<ConnKey>,
     /// Connections with output that did not fit.
-    pub blocked: BTreeSet<ConnKey>,
-    keys: BTreeMap<ConnId, ConnKey>,
+    pub blocked: Vec<ConnKey>,
+    pub keys: BTreeMap<ConnId, ConnKey>,
     /// The clock of the machine at the beginning.
     boot_ms: u64,
     pub next_pid: i32,
@@ -127,6 +123,13 @@ impl Files for NoFiles {
     }
 }
 
+/// Puts a key into a list that it is not in yet.
+pub fn put(list: &mut Vec<ConnKey>, key: ConnKey) {
+    if !list.contains(&key) {
+        list.push(key);
+    }
+}
+
 impl SentinelHost {
     pub fn new(host: HostId, file: Vec<u8>, rng: &mut Rng) -> SentinelHost {
         SentinelHost {
@@ -140,8 +143,8 @@ impl SentinelHost {
             writes: 0,
             disk: None,
             inputs: Vec::new(),
-            ready: BTreeSet::new(),
-            blocked: BTreeSet::new(),
+            ready: Vec::new(),
+            blocked: Vec::new(),
             keys: BTreeMap::new(),
             boot_ms: rng.below(100_000),
             next_pid: 100,
@@ -230,8 +233,8 @@ impl SentinelHost {
             writes: self.writes,
             disk: None,
             inputs: Vec::new(),
-            ready: BTreeSet::new(),
-            blocked: BTreeSet::new(),
+            ready: Vec::new(),
+            blocked: Vec::new(),
             keys: BTreeMap::new(),
             boot_ms: self.boot_ms,
             next_pid: self.next_pid,
@@ -291,10 +294,11 @@ impl World {
                 return self.input(sentinel, Input::Accept(key));
             }
             Segment::Bytes(_) if end.fin.is_some() => {}
+            Segment::Bytes(bytes) if end.readable.is_empty() => end.readable = bytes,
             Segment::Bytes(bytes) => end.readable.extend_from_slice(&bytes),
             gone => end.fin = Some(gone),
         }
-        self.sentinels[sentinel].ready.insert(key);
+        put(&mut self.sentinels[sentinel].ready, key);
         self.wake_soon(sentinel);
     }
 
@@ -368,7 +372,7 @@ impl World {
         }
         let chosen = self.rng.below((inputs + ready) as u64) as usize;
         if chosen >= inputs {
-            let key = *host.ready.iter().nth(chosen - inputs).expect("counted");
+            let key = host.ready.swap_remove(chosen - inputs);
             self.read(sentinel, key);
             return true;
         }
@@ -391,13 +395,12 @@ impl World {
         let end = &mut self.net.conns.get_mut(&key).expect("looked at").ends[1];
         end.conn = Some(id);
         if !end.readable.is_empty() || end.fin.is_some() {
-            self.sentinels[sentinel].ready.insert(key);
+            put(&mut self.sentinels[sentinel].ready, key);
         }
     }
 
     /// Reads from a socket: all that is there, or a random part of it for now.
     fn read(&mut self, sentinel: usize, key: ConnKey) {
-        self.sentinels[sentinel].ready.remove(&key);
         let torn = self.options.torn && self.rng.below(4) == 0;
         let Some(conn) = self.net.conns.get_mut(&key) else { return };
         let side = usize::from(conn.hosts[0] != sentinel);
@@ -408,12 +411,15 @@ impl World {
         }
         let all = end.readable.len();
         let len = if torn { self.rng.below(all as u64 + 1) as usize } else { all };
-        let bytes: Vec<u8> = end.readable.drain(..len).collect();
+        let bytes = match len == all {
+            true => std::mem::take(&mut end.readable),
+            false => end.readable.drain(..len).collect(),
+        };
         let rest = !end.readable.is_empty();
         let gone = if rest { None } else { end.fin.take() };
         conn.pipes[1 - side].unread -= bytes.len();
         if rest {
-            self.sentinels[sentinel].ready.insert(key);
+            put(&mut self.sentinels[sentinel].ready, key);
         }
         if !bytes.is_empty() {
             self.unblock(key);
@@ -423,43 +429,6 @@ impl World {
         if let Some(gone) = gone {
             self.drain(sentinel);
             self.peer_closed(sentinel, key, side, id, &gone);
-        }
-    }
-
-    /// What data nodes and peers told, in the moment it is read: valid answers to PING, INFO, and
-    /// what peers say of a master.
-    fn look_for_life(&mut self, sentinel: usize, key: ConnKey, bytes: &[u8]) {
-        let conn = self.net.conns.get_mut(&key).expect("it is read from");
-        let [client, from] = conn.hosts;
-        if client != sentinel {
-            return;
-        }
-        let stream = &mut conn.ends[0].reads;
-        stream.push(bytes);
-        while stream.take_exact(b"+PONG\r\n") {
-            self.checks.lives(sentinel, from, self.now);
-        }
-        while let Some(value) = stream.next_value() {
-            match value {
-                Value::Simple(text) | Value::Error(text)
-                    if text.starts_with(b"PONG") || text.starts_with(b"LOADING") =>
-                {
-                    self.checks.lives(sentinel, from, self.now);
-                }
-                Value::Bulk(text) => {
-                    let infos = &mut self.checks.infos;
-                    let mut info = Info::parse(self.now, &text, infos.get(&(sentinel, from)));
-                    info.asked_at = conn.info_asked.pop_front();
-                    infos.insert((sentinel, from), info);
-                }
-                Value::Array(items) if from < self.options.sentinels => {
-                    if let Some(about) = conn.about.pop_front() {
-                        let down = items.first() == Some(&Value::Int(1));
-                        self.checks.heard(self.now, sentinel, from, about, down);
-                    }
-                }
-                _ => {}
-            }
         }
     }
 
@@ -489,8 +458,8 @@ impl World {
     fn forget(&mut self, sentinel: usize, id: ConnId) {
         let host = &mut self.sentinels[sentinel];
         if let Some(key) = host.keys.remove(&id) {
-            host.blocked.remove(&key);
-            host.ready.remove(&key);
+            host.blocked.retain(|other| *other != key);
+            host.ready.retain(|other| *other != key);
         }
     }
 
@@ -547,7 +516,7 @@ impl World {
                 if let Some(key) = self.sentinels[sentinel].keys.get(&conn).copied() {
                     let end = &mut self.net.conns.get_mut(&key).expect("open").ends[1];
                     end.closing = true;
-                    self.sentinels[sentinel].blocked.insert(key);
+                    put(&mut self.sentinels[sentinel].blocked, key);
                 }
             }
             Action::Hold { conn, hold } => self.hold(sentinel, conn, hold),
@@ -578,7 +547,7 @@ impl World {
         let side = usize::from(conn.hosts[0] != sentinel);
         conn.ends[side].held = hold;
         if !hold {
-            self.sentinels[sentinel].ready.insert(key);
+            put(&mut self.sentinels[sentinel].ready, key);
             self.wake_soon(sentinel);
         }
     }
@@ -627,75 +596,6 @@ impl World {
         }
     }
 
-    /// Shows the checkers what was written since the last look.
-    fn tap(&mut self, sentinel: usize) {
-        let mut touched = std::mem::take(&mut self.touched);
-        self.node(sentinel).take_touched(&mut touched);
-        for id in touched.drain(..) {
-            let host = &mut self.sentinels[sentinel];
-            let Some(key) = host.keys.get(&id).copied() else { continue };
-            host.blocked.insert(key);
-            let Some(output) = host.node.as_ref().and_then(|node| node.output(id)) else {
-                continue;
-            };
-            let len = output.len();
-            let property = Property::QueuesAreBounded;
-            ensure!(len <= MAX_OUTPUT_BYTES, property, "{len} bytes unsent by {sentinel}");
-            let conn = self.net.conns.get_mut(&key).expect("open");
-            let end = &mut conn.ends[usize::from(conn.hosts[0] != sentinel)];
-            end.tap.push(&output[end.seen..]);
-            end.seen = len;
-            self.look(sentinel, key);
-        }
-        self.touched = touched;
-    }
-
-    fn look(&mut self, sentinel: usize, key: ConnKey) {
-        let World { sentinels, net, farm, checks, tracer, now, .. } = self;
-        let conn = net.conns.get_mut(&key).expect("open");
-        let group_at = |host: HostId| farm.at(host).map(|server| server.group);
-        let group = |ip: &str| group_at(Net::host_of(ip.parse().ok()?)?);
-        let client = conn.hosts[0] == sentinel;
-        let other = conn.hosts[usize::from(client)];
-        let host = &mut sentinels[sentinel];
-        let Conn { ends, asked, about, .. } = conn;
-        let stream = &mut ends[usize::from(!client)].tap;
-        while client && stream.take_exact(PING) {
-            if other < self.options.sentinels {
-                asked.push_back(Words::new());
-            }
-        }
-        while client && let Some(words) = stream.next_request() {
-            if tracer.is_on() && !matches!(&words[0][..], b"PING" | b"INFO" | b"PUBLISH") {
-                tracer.line(*now, &format!("[{sentinel}] to {other}: {}", show_words(&words)));
-            }
-            checks.judge(sentinel, |checks| {
-                checks.requested(*now, sentinel, &words, &group, (other, group_at(other)));
-            });
-            if words[0] == b"INFO" {
-                conn.info_asked.push_back(*now);
-            }
-            if other < self.options.sentinels {
-                if words.len() == 6 {
-                    let at = show(&words[2]).parse().ok().and_then(Net::host_of);
-                    about.extend(at.and_then(|at| Some((group_at(at)?, at))));
-                }
-                asked.push_back(words);
-            }
-        }
-        while !client && let Some(value) = stream.next_value() {
-            let Some(words) = asked.pop_front() else {
-                violation!(Property::AnswersFollowRequests, "{sentinel}: {value:?} unasked")
-            };
-            if tracer.is_on() && words.first().is_some_and(|word| word == b"SENTINEL") {
-                tracer.line(*now, &format!("[{sentinel}] answers {other}: {value:?}"));
-            }
-            checks.judge(sentinel, |checks| {
-                checks.answered(*now, sentinel, &words, &value, &group, &host.view);
-            });
-        }
-    }
-
     /// It ended by itself.
     fn exits(&mut self, sentinel: usize, code: i32) {
         let told = self.sentinels[sentinel].may_exit;
@@ -705,8 +605,8 @@ impl World {
 
     /// Writes what the sockets take.
     pub fn flush(&mut self, sentinel: usize) {
-        let keys = std::mem::take(&mut self.sentinels[sentinel].blocked);
-        for key in keys {
+        let mut keys = std::mem::take(&mut self.sentinels[sentinel].blocked);
+        for key in keys.drain(..) {
             let Some(conn) = self.net.conns.get(&key) else { continue };
             let side = usize::from(conn.hosts[0] != sentinel);
             let Some(id) = conn.ends[side].conn.filter(|_| conn.ends[side].open) else { continue };
@@ -723,14 +623,17 @@ impl World {
             self.node(sentinel).sent(id, sent);
             self.net.conns.get_mut(&key).expect("just looked at").ends[side].seen -= sent;
             if sent > 0 {
-                self.send_torn(key, side, &bytes);
+                self.send_torn(key, side, bytes);
             }
             if sent < all {
-                self.sentinels[sentinel].blocked.insert(key);
+                put(&mut self.sentinels[sentinel].blocked, key);
             } else if closing {
                 self.close_conn(sentinel, id);
                 self.node(sentinel).closed(id, Closed::Eof);
             }
         }
+        // The room of the list is used again.
+        keys.append(&mut self.sentinels[sentinel].blocked);
+        self.sentinels[sentinel].blocked = keys;
     }
 }

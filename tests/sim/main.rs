@@ -29,6 +29,7 @@ mod settle;
 #[path = "../support/mod.rs"]
 mod support;
 mod sweep;
+mod taps;
 mod trace;
 mod trouble;
 mod wire;

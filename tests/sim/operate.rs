@@ -8,7 +8,7 @@ use crate::wire::{self, Stream, Words};
 use crate::world::{Ev, MS, World};
 
 /// The kinds of commands, as they are counted.
-pub const COMMANDS: [&str; 15] = [
+pub const COMMANDS: [&str; 14] = [
     "ask",
     "set-down-after",
     "set-failover-timeout",
@@ -22,7 +22,6 @@ pub const COMMANDS: [&str; 15] = [
     "simulate-failure",
     "reset",
     "remove-and-monitor",
-    "monitor-another",
     "announce-as-another",
 ];
 
@@ -48,7 +47,7 @@ impl World {
             Operators::None => return,
             Operators::Gentle => &COMMANDS[..9],
             Operators::Forcing => &COMMANDS[..11],
-            Operators::Forgetful => &COMMANDS[..14],
+            Operators::Forgetful => &COMMANDS[..13],
             Operators::Misleading => &COMMANDS,
         };
         let kind = kinds[self.rng.below(kinds.len() as u64) as usize];
@@ -99,7 +98,7 @@ impl World {
                 if drawn.is_multiple_of(2) { "*" } else { &name }
             )],
             "remove-and-monitor" => self.monitor_again(group)?,
-            "announce-as-another" => {
+            _ => {
                 let other = (at + 1) % self.sentinels.len();
                 let own = Net::ip_of(at);
                 let wrong = Net::ip_of(other);
@@ -107,11 +106,6 @@ impl World {
                 self.masked.insert(at);
                 vec![format!("SENTINEL CONFIG SET announce-ip {ip}")]
             }
-            // Where nobody listens.
-            _ => vec![
-                format!("SENTINEL MONITOR other {} 6379 1", Net::ip_of(self.operator())),
-                "SENTINEL REMOVE other".to_owned(),
-            ],
         })
     }
 

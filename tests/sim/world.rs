@@ -417,7 +417,7 @@ impl World {
     pub fn apply(&mut self, host: HostId, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Reply(key, bytes) => self.reply(key, &bytes),
+                Effect::Reply(key, bytes) => self.reply(key, bytes),
                 Effect::Close(key) => self.close(key, 1),
                 Effect::Relay(to, text) => {
                     if self.net.reach(host, to) {
@@ -433,23 +433,24 @@ impl World {
         }
     }
 
-    fn reply(&mut self, key: ConnKey, bytes: &[u8]) {
+    fn reply(&mut self, key: ConnKey, bytes: Vec<u8>) {
         if self.net.conns.get(&key).is_some_and(|conn| conn.ends[1].open) {
             self.send_torn(key, 1, bytes);
         }
     }
 
     /// Bytes on their way, in one piece or two.
-    pub fn send_torn(&mut self, key: ConnKey, side: Side, bytes: &[u8]) {
+    pub fn send_torn(&mut self, key: ConnKey, side: Side, mut bytes: Vec<u8>) {
         let cut = match self.options.torn && self.rng.below(8) == 0 {
             true => self.rng.below(bytes.len() as u64) as usize,
             false => 0,
         };
-        for part in [&bytes[..cut], &bytes[cut..]] {
-            if !part.is_empty() {
-                self.send(key, side, Segment::Bytes(part.to_vec()));
-            }
+        if cut > 0 {
+            let rest = bytes.split_off(cut);
+            self.send(key, side, Segment::Bytes(bytes));
+            bytes = rest;
         }
+        self.send(key, side, Segment::Bytes(bytes));
     }
 
     /// The reader of a pipe has read: a sentinel that waits to write may go on.
