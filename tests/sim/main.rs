@@ -15,6 +15,7 @@ mod hosts;
 mod live;
 mod mixed;
 mod net;
+mod nodes;
 mod operate;
 mod operators;
 mod outcome;

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
-mod faults;
+pub mod faults;
 mod history;
 mod info;
 mod pubsub;
@@ -21,14 +21,11 @@ use sentineld::util::rng::Rng;
 use crate::net::{ConnKey, HostId, Us};
 use crate::wire::{Span, Stream, Words};
 
-#[cfg(test)]
-pub use faults::Data;
-pub use faults::{ConfigFile, InfoAnswer};
-pub use history::{History, Id};
-pub use replication::{REPLICATION_TICK_US, SyncTimes};
+use history::{History, Id};
+pub use replication::REPLICATION_TICK_US;
 
-use faults::Saved;
-use replication::{Attached, Link};
+use faults::{ConfigFile, InfoAnswer, Saved};
+use replication::{Attached, Link, SyncTimes};
 
 pub const REDIS_PORT: u16 = 6379;
 pub const HELLO: &[u8] = b"__sentinel__:hello";
@@ -74,7 +71,7 @@ pub struct Server {
     /// When loading ends; `None`: when somebody says so.
     loading_until: Option<Us>,
     script: Option<Script>,
-    pub run_id: Id,
+    run_id: Id,
     /// Whom it replicates; `None`: a master.
     pub master: Option<HostId>,
     /// What its config file says: the role after a restart.
@@ -86,7 +83,7 @@ pub struct Server {
     heard: Us,
     /// `None`: no link was lost since it follows this master.
     down_since: Option<Us>,
-    pub history: History,
+    history: History,
     /// A replica that knows from where on it misses data.
     has_place: bool,
     /// What a restart finds on the disk.
@@ -182,14 +179,21 @@ impl Server {
         self.alive() && self.mode != Mode::Busy
     }
 
-    /// Loading ends by itself, if it was to.
+    /// Loading ends by itself, if it was to; whatever ended it, the data is there then.
     fn look_at_clock(&mut self, now: Us) {
-        if self.mode == Mode::Loading && self.loading_until.is_some_and(|until| now >= until) {
+        if self.mode != Mode::Busy {
+            self.script = None;
+        }
+        let Some(until) = self.loading_until else { return };
+        if self.mode == Mode::Loading && now < until {
+            return;
+        }
+        self.loading_until = None;
+        if self.mode == Mode::Loading {
             self.mode = Mode::Normal;
-            self.loading_until = None;
-            if let Some(history) = self.loads.take() {
-                self.history = history;
-            }
+        }
+        if let Some(history) = self.loads.take() {
+            self.history = history;
         }
     }
 

@@ -221,8 +221,7 @@ impl World {
             _ => {
                 let other = self.any_node(group, false).filter(|other| *other != host)?;
                 self.trace(|| format!("somebody lets node {host} follow {other}"));
-                self.farm.at_mut(host).master = Some(other);
-                self.farm.at_mut(host).link_up = false;
+                self.farm.set_master(self.now, &mut self.rng, host, Some(other));
             }
         }
         Some(())

@@ -7,7 +7,8 @@ use sentineld::util::rng::Rng;
 
 use super::script::Group;
 use crate::net::{ConnKey, HostId, Net, Us};
-use crate::redis::{Client, ConfigFile, Data, Effect, Farm, InfoAnswer, REDIS_PORT};
+use crate::redis::faults::{ConfigFile, Data, InfoAnswer};
+use crate::redis::{Client, Effect, Farm, REDIS_PORT};
 use crate::support::value::Value;
 use crate::wire;
 

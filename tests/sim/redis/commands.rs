@@ -3,7 +3,8 @@
 
 use sentineld::util::rng::Rng;
 
-use super::{Effect, Farm, InfoAnswer, Mode, Server};
+use super::faults::InfoAnswer;
+use super::{Effect, Farm, Mode, Server};
 use crate::net::{ConnKey, HostId, Us};
 use crate::wire::{self, Stream};
 

@@ -106,6 +106,12 @@ impl Server {
 }
 
 impl Farm {
+    /// Somebody who is no sentinel lets it follow another node, or none.
+    pub fn set_master(&mut self, now: Us, rng: &mut Rng, host: HostId, master: Option<HostId>) {
+        assert_ne!(master, Some(host), "a node cannot replicate from itself");
+        self.at_mut(host).follow(now, rng, master);
+    }
+
     /// The process is gone; all its connections close.
     pub fn kill(&mut self, host: HostId) -> Vec<ConnKey> {
         let server = self.at_mut(host);
