@@ -51,7 +51,7 @@ sim: ## Sweep groups in one process over SEEDS=a..b, or replay SEED=n with a lin
 	@$(TARGET)/sim/examples/sim $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS))) \
 		$(if $(SENTINELS),--sentinels $(SENTINELS)) $(if $(MASTERS),--masters $(MASTERS)) \
 		$(if $(REPLICAS),--replicas $(REPLICAS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
-		$(if $(PLAIN),--plain) $(if $(QUIET),--quiet)
+		$(if $(PLAIN),--plain) $(if $(QUIET),--quiet) $(if $(ELECTIONS),--elections $(ELECTIONS))
 
 test-clients: ## Let real clients (Python, Node, Rust, C) work through a failover; needs a network
 	@utils/get-redis cargo cc redis-server redis-cli

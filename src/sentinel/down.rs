@@ -5,7 +5,7 @@ use super::Sentinel;
 use super::action::{Cx, LogLevel};
 use super::event::{Event, Subject};
 use super::failover::State;
-use super::instance::{InstId, MasterId, PeerId, Role};
+use super::instance::{InstId, MasterId, Peer, PeerId, Role};
 use super::link::{Channel, Sent};
 use super::timers::NEVER;
 use crate::resp::reply::Reply;
@@ -119,7 +119,9 @@ impl Sentinel {
 
     /// Sets or clears odown from what the peers last said; a rise may start a failover.
     pub(super) fn check_odown(&mut self, cx: &mut Cx, id: MasterId) {
-        let others = self.peers_of(id).filter(|peer| peer.master_down).count();
+        // Answers grow old in tilt too, though nothing is done about them there.
+        let counts = |peer: &&Peer| peer.master_down && !self.is_old(cx.now, peer);
+        let others = self.peers_of(id).filter(counts).count();
         let agreeing = others + 1 + usize::from(defect(Defect::OdownWithOneLess));
         let master = &mut self.masters[id];
         let quorum = master.options.quorum;
@@ -214,11 +216,16 @@ impl Sentinel {
         peer.last_ask_reply.after(self.periods.ask_ms).max(retry)
     }
 
+    /// Whether what a peer last said does not count any more.
+    fn is_old(&self, now: Mono, peer: &Peer) -> bool {
+        let age_ms = now.since(peer.last_ask_reply);
+        age_ms > ANSWER_PERIODS * self.periods.ask_ms && !defect(Defect::BelieveOldAnswers)
+    }
+
     /// From the timer: asks again, forgets old answers.
     pub(super) fn keep_asking(&mut self, cx: &mut Cx, id: PeerId) {
-        let peer = &mut self.peers[id];
-        let age_ms = cx.now.since(peer.last_ask_reply);
-        if age_ms > ANSWER_PERIODS * self.periods.ask_ms && !defect(Defect::BelieveOldAnswers) {
+        if self.is_old(cx.now, &self.peers[id]) {
+            let peer = &mut self.peers[id];
             peer.master_down = false;
             peer.leader = None;
             let master = peer.master;

@@ -67,7 +67,7 @@ pub fn step_ms(round_trip_8th_ms: u64, save_ms: u64) -> u64 {
 pub fn stagger_ms(smaller: u64, earlier: u64, step_ms: u64) -> u64 {
     let later_ms = match earlier {
         0 => 0,
-        n => step_ms / 2 + (n - 1).min(MAX_STEPS) * step_ms / 8,
+        n => step_ms / 2 + (n - 1).min(MAX_STEPS) * step_ms / 4,
     };
     smaller.min(MAX_STEPS) * step_ms + later_ms
 }
@@ -411,8 +411,8 @@ mod tests {
             (6, 0, 100, 500),
             (255, 0, 250, 1_250),
             (0, 1, 20, 10),
-            (0, 2, 80, 50),
-            (0, 255, 80, 90),
+            (0, 2, 80, 60),
+            (0, 255, 80, 140),
             (1, 1, 20, 30),
         ];
         for (smaller, earlier, step, wait) in table {

@@ -9,6 +9,8 @@ mod checks;
 mod conns;
 mod coverage;
 mod cpeer;
+mod election_table;
+mod elections;
 mod faults;
 mod hosts;
 mod live;
@@ -43,6 +45,7 @@ usage: sim [--seed N | --seeds A..B] [options]
   --plain         only masters that die or hang
   --quiet         replay without lines
   --wall-jumps    wall clocks jump
+  --elections N   print how N elections of each kind go (and 1000 masters that fail together)
 ";
 
 /// What the command line asks for.
@@ -52,12 +55,13 @@ struct Wish {
     seeds: std::ops::Range<u64>,
     jobs: usize,
     quiet: bool,
+    elections: Option<u64>,
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Option<Wish> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let plan = Plan::default();
-    let mut wish = Wish { plan, seed: None, seeds: 1..2_000, jobs, quiet: false };
+    let mut wish = Wish { plan, seed: None, seeds: 1..2_000, jobs, quiet: false, elections: None };
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--plain" => wish.plan.plain = true,
@@ -72,6 +76,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<Wish> {
                 let value: u64 = args.next()?.parse().ok()?;
                 match arg.as_str() {
                     "--seed" => wish.seed = Some(value),
+                    "--elections" => wish.elections = Some(value),
                     "--jobs" => wish.jobs = (value as usize).max(1),
                     "--sentinels" => wish.plan.sentinels = Some(value as usize),
                     "--masters" => wish.plan.masters = Some(value as usize),
@@ -90,6 +95,11 @@ fn main() -> ExitCode {
         eprint!("{USAGE}");
         return ExitCode::from(2);
     };
+    if let Some(count) = wish.elections {
+        election_table::table(count);
+        election_table::together(1_000);
+        return ExitCode::SUCCESS;
+    }
     let well = match wish.seed {
         Some(seed) => sweep::replay(seed, &Plan { tracing: !wish.quiet, ..wish.plan }),
         None => Sweep { plan: wish.plan, seeds: wish.seeds, jobs: wish.jobs }.run(),

@@ -184,10 +184,4 @@ impl World {
             ensure!(told == Some(ip.as_bytes()), property, "{at} tells {reply:?}, not {ip}");
         }
     }
-
-    /// The latest moment an event of that name came, from `since` on.
-    pub fn last_event(&self, name: &str, since: Us) -> Option<Us> {
-        let events = self.checks.events.iter().rev();
-        events.take_while(|event| event.at >= since).find(|event| event.name == name).map(|e| e.at)
-    }
 }
