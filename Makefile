@@ -22,7 +22,7 @@ INSTALL_PROGRAM ?= $(PROGRAM)
 export PREFIX DESTDIR BINDIR MANDIR UNITDIR SYSUSERSDIR CONFDIR COMPAT COMPAT_NAMES INSTALL_PROGRAM
 
 .DEFAULT_GOAL := build
-.PHONY: build demo bench test sim chaos test-clients conformance lint fmt install uninstall
+.PHONY: build demo bench test sim sim-mutants chaos test-clients conformance lint fmt install uninstall
 .PHONY: clean help
 
 build: ## Build the daemon, optimized (this is what plain `make` does)
@@ -52,6 +52,11 @@ sim: ## Sweep groups in one process over SEEDS=a..b, or replay SEED=n with a lin
 		$(if $(SENTINELS),--sentinels $(SENTINELS)) $(if $(MASTERS),--masters $(MASTERS)) \
 		$(if $(REPLICAS),--replicas $(REPLICAS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(PLAIN),--plain) $(if $(QUIET),--quiet) $(if $(ELECTIONS),--elections $(ELECTIONS))
+
+sim-mutants: ## Put every deliberate defect into the core and see that the simulator finds it
+	@utils/get-redis cargo cc
+	@$(CARGO) build --locked --profile sim --features defects --example sim-mutants
+	@$(TARGET)/sim/examples/sim-mutants $(if $(SEEDS),--seeds $(SEEDS)) $(MUTANTS)
 
 test-clients: ## Let real clients (Python, Node, Rust, C) work through a failover; needs a network
 	@utils/get-redis cargo cc redis-server redis-cli

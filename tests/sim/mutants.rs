@@ -9,15 +9,18 @@ mod brain;
 mod checks;
 mod conns;
 mod coverage;
+mod cpeer;
 mod faults;
 mod hosts;
 mod live;
 mod net;
+mod operate;
 mod outcome;
 mod plan;
 mod property;
 mod queue;
 mod redis;
+mod scripts;
 mod settle;
 mod sweep;
 mod trace;
@@ -43,17 +46,34 @@ const SEEDS: u64 = 400;
 const RARE: &[(Defect, u64)] = &[];
 /// Defects that break nothing.
 const HARMLESS: &[Defect] = &[Defect::NoStagger];
-/// For `--short`: they are found within the first seeds.
+/// For `--short`: they show within the first seeds.
 const QUICK: &[Defect] = &[
     Defect::TellUnsavedVote,
+    Defect::CountUnsavedVote,
+    Defect::SaveOldVote,
     Defect::VoteTwicePerEpoch,
-    Defect::MajorityOffByOne,
+    Defect::ForgetVoteAtLoad,
+    Defect::ForgetVoteOnSwitch,
+    Defect::CountOldVotes,
+    Defect::AskAfterElection,
+    Defect::StartWithoutOdown,
+    Defect::ReuseEpoch,
     Defect::EpochGoesBack,
     Defect::BelieveOldHello,
+    Defect::TakeConfigWithoutEpoch,
+    Defect::PromoteWithoutEpoch,
+    Defect::JudgeTooEarly,
     Defect::OdownWithOneLess,
-    Defect::ActInTilt,
+    Defect::SayDownWhenUp,
     Defect::LoseDeadline,
+    Defect::PromoteUnwanted,
+    Defect::PromoteLeastData,
+    Defect::PromoteUnchecked,
+    Defect::ForgetOldMaster,
+    Defect::IgnoreParallelSyncs,
 ];
+/// Each of those has to be found within so many seeds.
+const QUICK_SEEDS: u64 = 30;
 
 const USAGE: &str = "\
 usage: sim-mutants [--short] [--seeds N] [NAME ...]
@@ -209,6 +229,9 @@ fn main() -> ExitCode {
     });
     if defects.is_empty() || (!names.is_empty() && defects.len() != names.len()) {
         return usage();
+    }
+    if short {
+        most = most.min(QUICK_SEEDS);
     }
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     println!(
