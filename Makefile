@@ -22,7 +22,7 @@ INSTALL_PROGRAM ?= $(PROGRAM)
 export PREFIX DESTDIR BINDIR MANDIR UNITDIR SYSUSERSDIR CONFDIR COMPAT COMPAT_NAMES INSTALL_PROGRAM
 
 .DEFAULT_GOAL := build
-.PHONY: build demo bench test sim chaos test-clients conformance lint fmt install uninstall
+.PHONY: build demo bench test fuzz sim chaos test-clients conformance lint fmt install uninstall
 .PHONY: clean help
 
 build: ## Build the daemon, optimized (this is what plain `make` does)
@@ -52,6 +52,10 @@ sim: ## Sweep groups in one process over SEEDS=a..b, or replay SEED=n with a lin
 		$(if $(SENTINELS),--sentinels $(SENTINELS)) $(if $(MASTERS),--masters $(MASTERS)) \
 		$(if $(REPLICAS),--replicas $(REPLICAS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(PLAIN),--plain) $(if $(QUIET),--quiet)
+
+fuzz: ## Fuzz by coverage, MINUTES (1) for each target or ONLY one of tests/fuzz/corpus
+	@utils/get-redis cargo cc
+	@CARGO="$(CARGO)" MINUTES="$(or $(MINUTES),1)" utils/fuzz $(ONLY)
 
 test-clients: ## Let real clients (Python, Node, Rust, C) work through a failover; needs a network
 	@utils/get-redis cargo cc redis-server redis-cli
