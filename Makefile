@@ -22,8 +22,8 @@ INSTALL_PROGRAM ?= $(PROGRAM)
 export PREFIX DESTDIR BINDIR MANDIR UNITDIR SYSUSERSDIR CONFDIR COMPAT COMPAT_NAMES INSTALL_PROGRAM
 
 .DEFAULT_GOAL := build
-.PHONY: build demo bench test sim sim-mutants chaos test-clients conformance lint fmt install uninstall
-.PHONY: clean help
+.PHONY: build demo bench test sim sim-mutants chaos fuzz test-clients conformance lint fmt
+.PHONY: install uninstall clean help
 
 build: ## Build the daemon, optimized (this is what plain `make` does)
 	@utils/get-redis cargo cc
@@ -57,6 +57,10 @@ sim-mutants: ## Put every deliberate defect into the core and see that the simul
 	@utils/get-redis cargo cc
 	@$(CARGO) build --locked --profile sim --features defects --example sim-mutants
 	@$(TARGET)/sim/examples/sim-mutants $(if $(SEEDS),--seeds $(SEEDS)) $(MUTANTS)
+
+fuzz: ## Fuzz by coverage, MINUTES (1) for each target or ONLY one of tests/fuzz/corpus
+	@utils/get-redis cargo cc
+	@CARGO="$(CARGO)" MINUTES="$(or $(MINUTES),1)" utils/fuzz $(ONLY)
 
 test-clients: ## Let real clients (Python, Node, Rust, C) work through a failover; needs a network
 	@utils/get-redis cargo cc redis-server redis-cli

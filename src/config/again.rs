@@ -51,7 +51,7 @@ impl<'s> Changed<'s> {
     /// `None` where everything has to be looked at: the correction of an included file depends on
     /// all lines, and so much may have changed that nothing is saved.
     fn between(last: &'s StateLines, state: &'s StateLines) -> Option<Changed<'s>> {
-        if !state.included.lines.is_empty() || !last.included.lines.is_empty() {
+        if !state.included.is_empty() || !last.included.is_empty() {
             return None;
         }
         let written = last.masters.iter().map(Arc::as_ptr).collect();

@@ -170,6 +170,16 @@ pub fn join(words: &[Vec<u8>]) -> Vec<u8> {
 pub struct Included {
     /// By identity, the words as they stand there.
     pub lines: BTreeMap<Words, Words>,
+    /// Those behind which another line about the same thing came, with their identity: they count
+    /// again when that one goes.
+    pub overridden: Vec<(Words, Words)>,
+}
+
+impl Included {
+    /// No line of an included file is about what rewriting keeps up to date.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.overridden.is_empty()
+    }
 }
 
 /// A comment of the main file that corrects a line of an included file:

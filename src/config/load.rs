@@ -189,14 +189,17 @@ impl<'f> Loader<'f> {
 
     /// Keeps book of what rests on an included file: the last line about a thing counts.
     fn note_source(&mut self, words: Option<&[Vec<u8>]>, included: Option<Words>) {
+        if included.is_none() && self.included.lines.is_empty() {
+            return;
+        }
+        let Some(identity) = included.as_deref().or(words).and_then(lines::identity) else {
+            return;
+        };
+        if let Some(before) = self.included.lines.remove(&identity) {
+            self.included.overridden.push((identity.clone(), before));
+        }
         if let Some(original) = included {
-            if let Some(identity) = lines::identity(&original) {
-                self.included.lines.insert(identity, original);
-            }
-        } else if !self.included.lines.is_empty()
-            && let Some(identity) = words.and_then(lines::identity)
-        {
-            self.included.lines.remove(&identity);
+            self.included.lines.insert(identity, original);
         }
     }
 

@@ -63,11 +63,21 @@ pub(super) fn rewrite_where(
     open: impl Fn(&[u8]) -> bool,
 ) -> Vec<u8> {
     let mut plan = Plan::new(state);
-    let lines = physical_lines(old).map(|line| match open(line.whole) {
+    let mut lines: Vec<PhysicalLine<'_>> = physical_lines(old).collect();
+    // Of several lines about one thing the last one counts, what an include between them says does
+    // not: then the last one is kept. Else the first one, as the field's programs do.
+    let from_end = lines.iter().any(|line| is_include(line.text));
+    if from_end {
+        lines.reverse();
+    }
+    let placed = lines.into_iter().map(|line| match open(line.whole) {
         true => plan.place(line),
         false => Piece::Keep(line.whole),
     });
-    let pieces: Vec<Piece<'_>> = lines.collect();
+    let mut pieces: Vec<Piece<'_>> = placed.collect();
+    if from_end {
+        pieces.reverse();
+    }
     let mut queues = plan.queues();
     let mut out = Vec::with_capacity(old.len() + 1024);
     for piece in pieces {
@@ -135,7 +145,21 @@ impl Plan {
         for (identity, words) in &state.included.lines {
             plan.compare_included(identity, words);
         }
+        for (identity, words) in &state.included.overridden {
+            plan.bury_overridden(identity, words);
+        }
         plan
+    }
+
+    /// An included line that another one overrides must not come back when that one goes.
+    fn bury_overridden(&mut self, identity: &Words, words: &Words) {
+        let wanted = self.by_identity.get(identity).map(|index| &self.wanted[*index]);
+        let from = lines::canonical(words);
+        let stays = wanted.is_some_and(|w| w.line.when != When::OnlyIfEqual || w.canonical == from);
+        if !stays && !self.is_foreign(identity) {
+            let correction = Correction { from: words.clone(), to: None };
+            self.corrections.entry(from).or_insert((correction, false));
+        }
     }
 
     /// Settles what an included line says already, or says wrongly by now.
@@ -279,6 +303,13 @@ fn physical_lines(text: &[u8]) -> impl Iterator<Item = PhysicalLine<'_>> {
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         PhysicalLine { whole, text, eol: &whole[text.len()..] }
     })
+}
+
+fn is_include(line: &[u8]) -> bool {
+    let line = line.trim_ascii_start();
+    let may_be = matches!(line.first(), Some(b'i' | b'I' | b'"' | b'\''));
+    let words = if may_be { words::split(line) } else { Ok(Vec::new()) };
+    words.is_ok_and(|words| words.first().is_some_and(|w| w.eq_ignore_ascii_case(b"include")))
 }
 
 fn has_signature(text: &[u8]) -> bool {

@@ -146,6 +146,40 @@ fn server_lines_follow_the_settings_only_if_they_are_told() {
     assert_eq!(rewrite(text.as_bytes(), &state), text.as_bytes());
 }
 
+/// What stood before the include was overridden by it: kept there, it would be so again.
+#[test]
+fn the_last_line_stays_where_an_include_stands_between_two() {
+    let lines = "sentinel auth-pass m one\n\"Include\" /inc\nsentinel auth-pass m three\n";
+    let text = format!("sentinel monitor m 1.1.1.1 1 2\n{lines}");
+    let mut files = MemoryFiles::default().with("/inc", "sentinel auth-pass m two\n");
+    let loaded = load(text.as_bytes(), None, &[], &mut files).unwrap();
+    assert_eq!(loaded.sentinel.masters[0].options.auth_pass.as_deref(), Some(&b"three"[..]));
+    let new = rewrite(text.as_bytes(), &render_loaded(&loaded));
+    let again = load(&new, None, &[], &mut files).unwrap();
+    assert_eq!(again.sentinel, loaded.sentinel, "{}", String::from_utf8_lossy(&new));
+    assert_eq!(rewrite(&new, &render_loaded(&again)), new);
+}
+
+/// The password of the included file must not come back, nor stop a start without the master.
+#[test]
+fn an_overridden_line_of_an_include_does_not_come_back() {
+    let text = "sentinel monitor m 1.1.1.1 1 2\ninclude /inc\nsentinel auth-pass m three\n";
+    let included = "sentinel auth-pass m one\nsentinel auth-pass m two\n";
+    let mut files = MemoryFiles::default().with("/inc", included);
+    let loaded = load(text.as_bytes(), None, &[], &mut files).unwrap();
+    let same = String::from_utf8(rewrite(text.as_bytes(), &render_loaded(&loaded))).unwrap();
+    assert!(!same.contains("is gone"), "{same}");
+    for with_master in [true, false] {
+        let mut changed = loaded.clone();
+        changed.sentinel.masters[0].options.auth_pass = None;
+        changed.sentinel.masters.truncate(usize::from(with_master));
+        let new = rewrite(text.as_bytes(), &render_loaded(&changed));
+        let again = load(&new, None, &[], &mut files).unwrap();
+        assert_eq!(again.sentinel, changed.sentinel, "{}", String::from_utf8_lossy(&new));
+        assert_eq!(rewrite(&new, &render_loaded(&again)), new);
+    }
+}
+
 #[test]
 fn masters_of_an_included_file_are_corrected_not_doubled() {
     let mut files = MemoryFiles::default().with(
