@@ -38,7 +38,8 @@ bench: ## Measure beside redis-sentinel, writes docs/bench.md (FULL=1: an hour; 
 	@utils/get-redis cargo cc redis-server redis-sentinel
 	@$(CARGO) build --release --locked --bin sentineld --example bench --example farm
 	@$(TARGET)/release/examples/bench $(if $(FULL),--full) $(if $(ONLY),--only $(ONLY)) \
-		$(if $(MASTERS),--masters $(MASTERS)) $(if $(RUNS),--runs $(RUNS)) $(if $(OUT),--out $(OUT))
+		$(if $(MASTERS),--masters $(MASTERS)) $(if $(RUNS),--runs $(RUNS)) $(if $(OURS),--ours) \
+		$(if $(OUT),--out $(OUT))
 
 test: ## Run all tests; those against real servers need redis-server and redis-sentinel
 	@utils/get-redis cargo cc redis-server redis-sentinel redis-cli

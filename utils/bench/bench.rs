@@ -51,6 +51,8 @@ pub struct Bench {
     pub runs: Option<usize>,
     /// How many masters the farm has, if given.
     pub masters: Option<usize>,
+    /// Leaves theirs out where many masters are measured, which takes it minutes.
+    pub ours_only: bool,
     guard: RefCell<Guard>,
     next_port: AtomicU64,
     next_name: AtomicU64,
@@ -60,7 +62,7 @@ impl Bench {
     /// Finds the programs; environment: `SENTINEL_PROGRAM` is ours (default: the `sentineld` built
     /// beside this program), `OTHER_SENTINEL` theirs (default: `redis-sentinel`), `REDIS_SERVER`
     /// the data node (default: `redis-server`).
-    pub fn new(full: bool, runs: Option<usize>, masters: Option<usize>) -> Result<Bench, String> {
+    pub fn new() -> Result<Bench, String> {
         let from = |name: &str, other: &str| {
             std::env::var_os(name).map_or_else(|| PathBuf::from(other), PathBuf::from)
         };
@@ -75,9 +77,10 @@ impl Bench {
             server_version: version(&server)?,
             server,
             farm: built("farm")?,
-            full,
-            runs,
-            masters,
+            full: false,
+            runs: None,
+            masters: None,
+            ours_only: false,
             guard: RefCell::new(Guard::start()?),
             next_port: AtomicU64::new(random_below(PORTS.end - PORTS.start)),
             next_name: AtomicU64::new(0),

@@ -3,6 +3,7 @@
 //! `make bench`, which takes a quarter of an hour, or `make bench FULL=1`, which takes an hour.
 //!
 //! Options: `--full`, `--runs N` (instead of the usual number), `--masters N` (of the farm),
+//! `--ours` (leaves theirs out there, for a quick look; then better with `--out -`),
 //! `--only NAME` (one measurement; the others stay in the file as they are), `--out FILE` (default
 //! `docs/bench.md`; `-` writes none). Charts go beside the file.
 //! It shows numbers and passes no judgement: the exit code tells only whether it could measure. A
@@ -59,6 +60,7 @@ struct Options {
     full: bool,
     runs: Option<usize>,
     masters: Option<usize>,
+    ours_only: bool,
     only: Option<String>,
     out: Option<String>,
 }
@@ -80,6 +82,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
         let mut value = || args.next().ok_or(format!("{arg} needs a value"));
         match arg.as_str() {
             "--full" => options.full = true,
+            "--ours" => options.ours_only = true,
             "--runs" | "--masters" => {
                 let number = value()?.parse().ok().filter(|n| *n > 0);
                 let number = Some(number.ok_or(format!("{arg} needs a number above 0"))?);
@@ -107,7 +110,9 @@ fn run(options: &Options) -> Result<(), String> {
         make_writable(out).map_err(|e| format!("cannot write {out}: {e}"))?;
     }
     machine::raise_descriptors()?;
-    let bench = Bench::new(options.full, options.runs, options.masters)?;
+    let mut bench = Bench::new()?;
+    (bench.full, bench.runs) = (options.full, options.runs);
+    (bench.masters, bench.ours_only) = (options.masters, options.ours_only);
     let mut facts = vec![
         ("ours".to_string(), bench.ours.version.clone()),
         ("theirs".to_string(), format!("{}: {}", bench.theirs.name, bench.theirs.version)),

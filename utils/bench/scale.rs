@@ -167,7 +167,7 @@ fn name(bench: &Bench, side: Side) -> &str {
 /// A run of theirs with many masters takes minutes.
 fn runs(bench: &Bench, side: Side, masters: usize) -> usize {
     match (side, bench.runs) {
-        (Side::Theirs, _) if masters > THEIRS_MOST => 0,
+        (Side::Theirs, _) if masters > THEIRS_MOST || bench.ours_only => 0,
         (_, Some(runs)) => runs,
         (Side::Ours, None) if bench.full => FULL_RUNS,
         _ => 1,
