@@ -29,7 +29,8 @@ impl Save {
     pub fn view(&self) -> FileView {
         let mut view = FileView::default();
         let state = &self.job.state;
-        for line in state.global.iter().chain(state.masters.iter().flat_map(|lines| lines.iter())) {
+        let masters = state.masters.iter().flat_map(|lines| lines.iter());
+        for line in state.global.iter().cloned().chain(masters) {
             view.take(&mut line.words.iter().skip(1).map(Vec::as_slice));
         }
         view
