@@ -113,6 +113,10 @@ impl Sentinel {
             }
             self.ask_replicas_info(cx, id);
             self.read_all_hellos(cx, id);
+        } else {
+            // Not with odown: that also goes, and comes back, when peers are slow to answer, and
+            // a new attempt that was planned must not be forgotten then.
+            self.masters[id].election.calm_down();
         }
         self.check_odown(cx, id);
     }
@@ -138,7 +142,6 @@ impl Sentinel {
             self.master_progress(cx, id);
         } else {
             self.plain_event(cx, Event::warning("-odown"), inst);
-            self.masters[id].election.calm_down();
         }
         self.arm(cx.now, inst);
         let replicas: Vec<_> = self.masters[id].replicas.values().copied().collect();

@@ -27,7 +27,7 @@ const MAX_STEPS: u64 = 5;
 /// Early new elections after failed ones; then the plain delay of 2 × failover-timeout.
 const MAX_EARLY: u32 = 8;
 
-/// What is remembered of elections for one master, as long as it stays odown.
+/// What is remembered of elections for one master, as long as it stays sdown.
 #[derive(Clone, Debug, Default)]
 pub struct Election {
     /// An early new attempt of ours, after one that failed.

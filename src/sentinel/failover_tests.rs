@@ -78,3 +78,31 @@ fn a_replica_without_info_is_no_reason_to_try_again() {
     assert_eq!(bench.sentinel.start_due(now, id), regular);
     assert!(regular < NEVER);
 }
+
+#[test]
+fn a_planned_attempt_outlives_a_gap_in_odown_but_not_the_return_of_the_master() {
+    let (mut bench, id, replica) = with_replica();
+    let now = bench.now;
+    let data = &mut bench.sentinel.replicas[replica].data;
+    (data.info_refresh, data.info_sent) = (Some(now), Some(now));
+    let master = &mut bench.sentinel.masters[id];
+    (master.base.sdown.is, master.base.sdown.since) = (true, Some(now));
+    (master.odown.is, master.odown.since) = (true, Some(now));
+    master.options.quorum = 2;
+    master.failover_start = Some(now);
+    master.election.retry_at = Some(now.after(50));
+    // Nobody agrees any more, for a moment.
+    bench.call(|sentinel, cx| sentinel.check_odown(cx, id));
+    assert!(!bench.sentinel.masters[id].odown.is);
+    assert_eq!(bench.sentinel.start_due(now, id), NEVER);
+    bench.sentinel.masters[id].options.quorum = 1;
+    bench.call(|sentinel, cx| sentinel.check_odown(cx, id));
+    assert!(bench.sentinel.masters[id].odown.is);
+    assert_eq!(bench.sentinel.start_due(now, id), now.after(50));
+    let link = bench.sentinel.masters[id].base.link;
+    let link = &mut bench.sentinel.links[link];
+    (link.outstanding_since, link.last_available) = (None, now);
+    bench.call(|sentinel, cx| sentinel.check_sdown(cx, InstId::Master(id)));
+    assert!(!bench.sentinel.masters[id].base.sdown.is);
+    assert_eq!(bench.sentinel.masters[id].election.retry_at, None);
+}

@@ -73,7 +73,8 @@ fn run(input: &[u8]) -> u64 {
     if !is_valid_name(name) {
         return 0;
     }
-    let settings = Settings { acl_pubsub_allchannels: input.len() % 2 == 0, ..Settings::default() };
+    let settings =
+        Settings { acl_pubsub_allchannels: input.len().is_multiple_of(2), ..Settings::default() };
     let mut users = Users::with_default(&settings);
     if let Ok(user) = users.from_config(name, &words(part(1))) {
         users.put(user);

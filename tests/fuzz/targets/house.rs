@@ -30,7 +30,7 @@ impl Files for OneFile<'_> {
         if path.starts_with(b"missing") { Err("No such file".into()) } else { Ok(self.0.to_vec()) }
     }
     fn glob(&mut self, pattern: &[u8]) -> Vec<Vec<u8>> {
-        if pattern.len() % 2 == 0 { Vec::new() } else { vec![b"found.conf".to_vec()] }
+        if pattern.len().is_multiple_of(2) { Vec::new() } else { vec![b"found.conf".to_vec()] }
     }
     fn chdir(&mut self, dir: &[u8]) -> Result<(), String> {
         if dir.starts_with(b"/missing") { Err("No such directory".into()) } else { Ok(()) }
