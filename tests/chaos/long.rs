@@ -9,7 +9,9 @@ use crate::net::{Neighbours, Net};
 use crate::support::world::World;
 use crate::trial::{Tally, Trial};
 use crate::world;
+use crate::writer::Losses;
 use sentineld::util::rng::{Rng, mix};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -126,9 +128,8 @@ fn fail(trial: &Trial, seed: u64, seen: &str) -> ! {
 struct Total {
     rounds: usize,
     all: Tally,
-    /// Losses with and without min-replicas-to-write: acknowledged and lost.
-    guarded: (usize, usize),
-    plain: (usize, usize),
+    /// Writes by the kind of group.
+    writes: BTreeMap<String, Losses>,
 }
 
 impl Total {
@@ -146,9 +147,17 @@ impl Total {
         sum.oddities.extend(new.oddities);
         self.all.files += tally.files;
         self.all.files_by_redis += tally.files_by_redis;
-        let writes = if layout.min_replicas { &mut self.guarded } else { &mut self.plain };
-        writes.0 += tally.writes.acknowledged;
-        writes.1 += tally.writes.lost;
+        let kind = match layout.redis.is_empty() {
+            true => "our sentinels",
+            false => "sentinels of both kinds",
+        };
+        let guard = match layout.min_replicas {
+            true => "min-replicas-to-write 1, min-replicas-max-lag 2",
+            false => "no min-replicas-to-write",
+        };
+        let writes = self.writes.entry(format!("{kind}, {guard}")).or_default();
+        writes.acknowledged += tally.writes.acknowledged;
+        writes.lost += tally.writes.lost;
         let (sum, new) = (&mut self.all.frames, tally.frames);
         sum.passed += new.passed;
         sum.delayed += new.delayed;
@@ -177,11 +186,8 @@ impl Total {
         println!("frames: {frames:?}");
         // Replication is asynchronous: a master that dies takes with it what it acknowledged and
         // had not yet passed on, and one that is cut off takes writes until it is told better.
-        for (what, (acknowledged, lost)) in [
-            ("without min-replicas-to-write", self.plain),
-            ("with min-replicas-to-write 1, min-replicas-max-lag 2", self.guarded),
-        ] {
-            println!("writes {what}: {acknowledged} acknowledged, {lost} of them lost");
+        for (kind, Losses { acknowledged, lost }) in &self.writes {
+            println!("writes, {kind}: {acknowledged} acknowledged, {lost} of them lost");
         }
         for oddity in &findings.oddities {
             println!("of redis-sentinel: {oddity}");
