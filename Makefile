@@ -49,7 +49,7 @@ test: ## Run all tests; those against real servers need redis-server and redis-s
 sim: ## Sweep groups in one process over SEEDS=a..b, or replay SEED=n with a line per event
 	@utils/get-redis cargo cc
 	@$(CARGO) build --locked --profile sim --example sim
-	@$(TARGET)/sim/examples/sim $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS))) \
+	@$(TARGET)/sim/examples/sim $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS)) $(if $(SECONDS),--seconds $(SECONDS))) \
 		$(if $(SENTINELS),--sentinels $(SENTINELS)) $(if $(MASTERS),--masters $(MASTERS)) \
 		$(if $(REPLICAS),--replicas $(REPLICAS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(PLAIN),--plain) $(if $(QUIET),--quiet) $(if $(ELECTIONS),--elections $(ELECTIONS))

@@ -38,7 +38,8 @@ use sweep::Sweep;
 const USAGE: &str = "\
 usage: sim [--seed N | --seeds A..B] [options]
   --seed N        replay one seed, with a line per event on standard error
-  --seeds A..B    sweep over seeds A to B-1 (default: 1..2000)
+  --seeds A..B    sweep over seeds A to B-1
+  --seconds N     begin no seed after so long (default without --seeds: 60)
   --jobs N        threads (default: one per core)
   --sentinels N   so many sentinels (default: drawn per seed), likewise:
   --masters N, --replicas N, --rounds N
@@ -56,12 +57,15 @@ struct Wish {
     jobs: usize,
     quiet: bool,
     elections: Option<u64>,
+    seconds: u64,
 }
 
 fn parse(mut args: impl Iterator<Item = String>) -> Option<Wish> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let plan = Plan::default();
-    let mut wish = Wish { plan, seed: None, seeds: 1..2_000, jobs, quiet: false, elections: None };
+    let seeds = 1..u64::MAX;
+    let (quiet, elections, seconds) = (false, None, 60);
+    let mut wish = Wish { plan, seed: None, seeds, jobs, quiet, elections, seconds };
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--plain" => wish.plan.plain = true,
@@ -71,12 +75,14 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<Wish> {
                 let value = args.next()?;
                 let (from, to) = value.split_once("..")?;
                 wish.seeds = from.parse().ok()?..to.parse().ok()?;
+                wish.seconds = u64::MAX;
             }
             _ => {
                 let value: u64 = args.next()?.parse().ok()?;
                 match arg.as_str() {
                     "--seed" => wish.seed = Some(value),
                     "--elections" => wish.elections = Some(value),
+                    "--seconds" => wish.seconds = value,
                     "--jobs" => wish.jobs = (value as usize).max(1),
                     "--sentinels" => wish.plan.sentinels = Some(value as usize),
                     "--masters" => wish.plan.masters = Some(value as usize),
@@ -102,7 +108,10 @@ fn main() -> ExitCode {
     }
     let well = match wish.seed {
         Some(seed) => sweep::replay(seed, &Plan { tracing: !wish.quiet, ..wish.plan }),
-        None => Sweep { plan: wish.plan, seeds: wish.seeds, jobs: wish.jobs }.run(),
+        None => {
+            Sweep { plan: wish.plan, seeds: wish.seeds, jobs: wish.jobs, seconds: wish.seconds }
+                .run()
+        }
     };
     if well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
