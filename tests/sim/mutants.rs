@@ -23,6 +23,7 @@ mod redis;
 mod scripts;
 mod settle;
 mod sweep;
+mod taps;
 mod trace;
 mod trouble;
 mod wire;
