@@ -242,11 +242,14 @@ impl Sentinel {
             self.abort_failover(cx, id, "-failover-abort-not-elected");
             return;
         }
+        // Also when the replica can be reached again, as after a tilt: the choice is too old, and
+        // the next step would give up what was just sent.
+        if self.failover_timed_out(cx, id, failover) {
+            self.abort_and_retry(cx, id, "-failover-abort-slave-timeout");
+            return;
+        }
         let inst = InstId::Replica(replica);
         if !self.connected(self.base(inst).link) {
-            if self.failover_timed_out(cx, id, failover) {
-                self.abort_and_retry(cx, id, "-failover-abort-slave-timeout");
-            }
             return;
         }
         let info_gap_ms = PROMOTION_INFO_FIRST_MS;

@@ -58,6 +58,26 @@ fn a_promotion_that_is_asked_for_again_has_no_more_time() {
     assert_eq!(state(&bench), None, "a flapping link gave it more time");
 }
 
+/// A leader comes out of a long tilt, or its connection to the replica comes back late.
+#[test]
+fn what_would_be_given_up_at_once_is_not_sent() {
+    let (mut bench, master, replica) = with_replica();
+    bench.sentinel.masters[master].failover = Some(Failover {
+        epoch: 1,
+        forced: true,
+        started: bench.now,
+        state: State::SendSlaveofNoOne { replica },
+        state_since: bench.now,
+        promotion_since: None,
+    });
+    bench.pass(bench.sentinel.masters[master].options.failover_timeout_ms + 1);
+    bench.call(|sentinel, cx| sentinel.master_progress(cx, master));
+    assert!(bench.sentinel.masters[master].failover.is_none());
+    let link = bench.sentinel.replicas[replica].base.link;
+    let sent = bench.sentinel.links[link].cmd.as_ref().map(|conn| conn.sent.len());
+    assert_eq!(sent, Some(0), "SLAVEOF NO ONE left, and nobody waits for what comes of it");
+}
+
 #[test]
 fn a_replica_without_info_is_no_reason_to_try_again() {
     let (mut bench, id, replica) = with_replica();
