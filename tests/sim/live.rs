@@ -50,9 +50,9 @@ impl World {
             self.run_for(2 * SECOND);
             self.put_in_order();
             self.run_for(SECOND);
+            self.end_conflicts();
             // Who was told to fail may have failed meanwhile.
             self.mend_some(100);
-            self.end_conflicts();
         }
         let mended = self.now;
         let limit = self.rest_us();

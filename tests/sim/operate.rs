@@ -152,7 +152,7 @@ impl World {
     pub fn put_in_order(&mut self) {
         for at in 0..self.sentinels.len() {
             if self.sentinels[at].may_exit {
-                self.tell_all(at, "put-in-order", &["SENTINEL SIMULATE-FAILURE".to_owned()]);
+                self.tell_all(at, "put-in-order", &["SENTINEL SIMULATE-FAILURE help".to_owned()]);
             }
             for group in 0..self.options.masters {
                 let lines = self.monitor_again(group).unwrap_or_default();
