@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Checks, Event, group_of};
-use crate::net::Net;
+use crate::net::{Net, Us};
 use crate::property::{Property, ensure, violation};
 
 impl Checks {
@@ -16,7 +16,7 @@ impl Checks {
         view.at = event.text.split(' ').nth(3).and_then(|ip| Net::host_of(ip.parse().ok()?));
     }
 
-    pub(super) fn check_hello(&mut self, sentinel: usize, text: &str) {
+    pub(super) fn check_hello(&mut self, now: Us, sentinel: usize, text: &str) {
         self.looked += 1;
         let mut fields = [""; 8];
         let mut count = 0;
@@ -36,10 +36,14 @@ impl Checks {
         ensure!(own, Property::OutputIsWellFormed, "hello {text} of {sentinel}");
         // A newer epoch may have been met after it was written, in the same turn.
         let (known, told) = (watched.current_epoch, watched.told_epoch);
-        let honest = current <= known && current >= told;
+        // Of what is written in one moment on many connections, the order is not known.
+        let back = current < told && watched.told_at < now;
+        let honest = current <= known && !back;
         let property = Property::EpochsNeverGoBack;
         ensure!(honest, property, "hello {text} of {sentinel}, which is at {known}, told {told}");
-        watched.told_epoch = current;
+        if current > told {
+            (watched.told_epoch, watched.told_at) = (current, now);
+        }
         // Operators may let it watch others beside the groups of the world.
         if let Some(group) = group {
             self.check_address(sentinel, group, config, fields[5]);

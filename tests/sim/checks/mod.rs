@@ -75,6 +75,8 @@ struct Watched {
     current_epoch: u64,
     /// In its last hello.
     told_epoch: u64,
+    /// When it first told that.
+    told_at: Us,
     /// The newest vote it told of, if there is one master only.
     voted_epoch: u64,
     masters: Vec<View>,
@@ -357,7 +359,7 @@ impl Checks {
     ) {
         match (words[0].as_slice(), words.len()) {
             (b"SENTINEL", 6) => self.check_ask(now, sentinel, words, group),
-            (b"PUBLISH", 3) => self.check_hello(sentinel, &show(&words[2])),
+            (b"PUBLISH", 3) => self.check_hello(now, sentinel, &show(&words[2])),
             (b"SLAVEOF", 3) => self.check_slaveof(sentinel, words, group, to),
             _ => {}
         }
