@@ -114,7 +114,10 @@ fn check_rewrite(main: &[u8], other: &[u8], loaded: &Loaded) -> Vec<u8> {
 
 /// Writes the state of a third text into the file.
 fn check_other_state(main: &[u8], other: &[u8], loaded: &Loaded, third: &[u8]) {
-    let Ok(changed) = load(third, None, &[], &mut OneFile(b"")) else { return };
+    let Ok(mut changed) = load(third, None, &[], &mut OneFile(b"")) else { return };
+    // A sentinel never falls below the epochs of the file that it began with.
+    let epochs = [&changed, loaded].map(|loaded| loaded.sentinel.global.current_epoch);
+    changed.sentinel.global.current_epoch = epochs[0].max(epochs[1]);
     let server = render_server(&loaded.settings);
     let included = Arc::clone(&loaded.included);
     let state = StateLines { server, included, ..state_of(&changed) };

@@ -7,6 +7,7 @@
 //! kept there too, under the name `crash-…`.
 
 #[path = "../../engine.rs"]
+#[allow(dead_code, reason = "shared with the tests, which need more of it")]
 mod engine;
 #[path = "../../targets/mod.rs"]
 mod targets;
