@@ -84,7 +84,8 @@ impl<'s> Changed<'s> {
             (Some(kind), Some(name)) if Form::is_of_master(kind) && !name.is_empty() => {
                 self.names.contains(name)
             }
-            _ => true,
+            // Of no master, or in another spelling than ours.
+            _ => self.concerns_closely(line),
         }
     }
 
@@ -129,15 +130,18 @@ mod tests {
     /// What an operator may do to a file while we run.
     fn meddle(rng: &mut Rng, text: &mut Vec<u8>) {
         let mut lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
-        let odd: [&[u8]; 5] = [
+        let odd: [&[u8]; 8] = [
             b"# a comment\n",
-            b"Sentinel config-epoch m1 7\n",
-            b"sentinel \"monitor\" m4\x0c1.2.3.4 1 1\r\n",
-            b"sentinel known-replica m4 1.2.3.4 1\n",
+            b"Sentinel config-epoch m3 7\n",
+            b"sentinel Monitor m6 10.0.0.1 1 2\n",
+            b"sentinel CONFIG-EPOCH m0 1\n",
+            b"sentinel known-slave m3 10.0.0.1 1\n",
+            b"sentinel \"monitor\" m6\x0c1.2.3.4 1 1\r\n",
+            b"sentinel known-replica m0 1.2.3.4 1\n",
             b"port 1\n",
         ];
         let place = rng.below(lines.len() as u64 + 1) as usize;
-        lines.insert(place, odd[rng.below(5) as usize]);
+        lines.insert(place, odd[rng.below(8) as usize]);
         *text = lines.concat();
     }
 
