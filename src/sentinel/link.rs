@@ -145,7 +145,7 @@ impl Sentinel {
             false => addr.ip,
         };
         let Some(ip) = fresh.or(addr.ip) else { return };
-        self.set_ip(inst, ip);
+        self.set_ip(cx, inst, ip);
         if self.links[link_id].cmd.is_none() {
             self.connect(cx, inst, Channel::Cmd, ip, addr.port);
         }

@@ -155,7 +155,7 @@ impl Sentinel {
                 continue;
             }
             let link = base.link;
-            self.set_ip(inst, ip);
+            self.set_ip(cx, inst, ip);
             self.links[link].last_reconnect = None;
             self.drop_connections(cx, link, "address-change");
             self.arm(cx.now, inst);

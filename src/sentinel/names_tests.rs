@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use super::action::Action;
 use super::instance::Addr;
 use super::names::*;
+use super::saves::GATHER_MS;
 
 const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 
@@ -160,6 +161,30 @@ fn reported_addresses() {
     for (addr, host, port, is_at) in table {
         assert_eq!(addr.is_at(host.as_bytes(), port), is_at, "{addr:?} {host} {port}");
     }
+}
+
+#[test]
+fn a_host_that_moves_is_saved() {
+    let mut bench = with_names();
+    let master = bench.monitor(b"m");
+    let named = Addr { host: b"db".to_vec(), ip: Some(IP), port: 6379 };
+    bench.call(|sentinel, cx| sentinel.switch_to(cx, master, named));
+    let saved = |bench: &mut Bench| {
+        bench.pass(GATHER_MS);
+        bench.sentinel.saves.take(bench.now).map(|(_, changes)| {
+            bench.sentinel.saves.ended(bench.now, true, 1);
+            changes.masters.contains(&master)
+        })
+    };
+    assert_eq!(saved(&mut bench), Some(true));
+    for (ip, saves) in [(IP, None), (std::net::Ipv4Addr::new(10, 0, 0, 2).into(), Some(true))] {
+        state(&mut bench, "db");
+        let lookup = lookups(&mut bench)[0].0;
+        answer(&mut bench, lookup, &[ip]);
+        assert_eq!(saved(&mut bench), saves, "{ip}");
+        bench.pass(LOOKUP_PERIOD_MS);
+    }
+    assert_eq!(bench.sentinel.export_master(master).at.host, b"10.0.0.2");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::Sentinel;
+use super::action::Cx;
 use super::instance::{Addr, InstId, MasterId};
 use super::names::parse_ip;
 
@@ -66,8 +67,9 @@ impl Sentinel {
         self.places.at(ip, host, port).min_by_key(|id| &self.masters[*id].base.name)
     }
 
-    /// The host of an instance is at `ip` now.
-    pub(super) fn set_ip(&mut self, inst: InstId, ip: IpAddr) {
+    /// The host of an instance is at `ip` now. What the file says of a place that it left must
+    /// not be what the next start believes.
+    pub(super) fn set_ip(&mut self, cx: &mut Cx, inst: InstId, ip: IpAddr) {
         let addr = &mut self.base_mut(inst).addr;
         if addr.ip == Some(ip) {
             return;
@@ -77,6 +79,9 @@ impl Sentinel {
         if let InstId::Master(id) = inst {
             self.places.remove(&old, id);
             self.places.add(&self.masters[id].base.addr, id);
+        }
+        if old.ip.is_some() {
+            self.touch(cx, self.master_of(inst));
         }
     }
 }
@@ -128,7 +133,8 @@ mod tests {
             find(&bench, &at),
             (at == bench.sentinel.masters[second].base.addr).then_some(second)
         );
-        bench.sentinel.set_ip(InstId::Master(first), "10.9.9.8".parse().unwrap());
+        let ip = "10.9.9.8".parse().unwrap();
+        bench.call(|sentinel, cx| sentinel.set_ip(cx, InstId::Master(first), ip));
         let moved = addr("10.9.9.8", Some("10.9.9.8"), 7000);
         assert_eq!(find(&bench, &moved), Some(first));
         bench.call(|sentinel, cx| sentinel.remove_master(cx, first));
