@@ -336,7 +336,9 @@ impl Sentinel {
     pub(super) fn release_link(&mut self, cx: &mut Cx, link: LinkId, holder: InstId) {
         let entry = &mut self.links[link];
         entry.holders.retain(|other| *other != holder);
-        if !entry.holders.is_empty() {
+        if let Some(&first) = entry.holders.first() {
+            // It sends the PINGs and keeps watch from now on.
+            self.arm(cx.now, first);
             return;
         }
         for channel in [Channel::Cmd, Channel::Pubsub] {
@@ -408,5 +410,52 @@ impl Sentinel {
         for replica in replicas {
             self.send_info(cx, InstId::Replica(replica));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Bench, addr};
+    use super::*;
+
+    const PEER: &[u8] = b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+    #[test]
+    fn when_the_first_holder_of_a_shared_link_goes_the_next_one_keeps_watch() {
+        let mut bench = Bench::new();
+        let masters = [b"m1", b"m2"].map(|name| bench.monitor(name));
+        let at = addr("127.0.0.1", 26_380);
+        let [_, second] = masters.map(|master| {
+            bench.call(|sentinel, cx| sentinel.add_peer(cx, master, PEER, at.clone()))
+        });
+        let link = bench.sentinel.peers[second].base.link;
+        assert_eq!(bench.sentinel.links[link].holders.len(), 2);
+        bench.call(|sentinel, cx| {
+            let id = cx.out.open();
+            sentinel.conns.insert(id, (link, Channel::Cmd));
+            let (sent, now) = (VecDeque::new(), cx.now);
+            sentinel.links[link].cmd = Some(Conn {
+                id,
+                since: now,
+                local: None,
+                sent,
+                last_received: now,
+                gathers: false,
+            });
+            // As when its hello got no answer: nothing else is due to it.
+            sentinel.peers[second].base.publish_in_flight = true;
+            sentinel.run_due(cx, 100, &mut false);
+        });
+        bench.call(|sentinel, cx| sentinel.remove_master(cx, masters[0]));
+        for _ in 0..20 {
+            bench.pass(100);
+            bench.call(|sentinel, cx| sentinel.run_due(cx, 100, &mut false));
+        }
+        let link = &bench.sentinel.links[link];
+        let pings = link
+            .cmd
+            .as_ref()
+            .map(|conn| conn.sent.iter().filter(|(_, sent)| matches!(sent, Sent::Ping)).count());
+        assert!(pings.is_some_and(|count| count >= 2), "{pings:?}");
     }
 }
