@@ -60,7 +60,7 @@ impl Sentinel {
 
     /// From the timer.
     pub(super) fn end_gathering(&mut self, cx: &mut Cx, inst: InstId) {
-        if self.gathering_ends(inst) <= cx.now {
+        if self.alive(inst) && self.gathering_ends(inst) <= cx.now {
             self.read_hellos(cx, self.base(inst).link);
         }
     }
@@ -86,5 +86,40 @@ impl Sentinel {
         if let Some(conn) = &mut self.links[link].pubsub {
             conn.gathers = gathers;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::super::link::{Channel, Conn};
+    use super::super::testing::Bench;
+    use super::*;
+
+    #[test]
+    fn what_has_gathered_is_read_before_a_subscription_counts_as_silent() {
+        let mut bench = Bench::new();
+        let master = bench.monitor(b"m");
+        let link = bench.sentinel.masters[master].base.link;
+        bench.call(|sentinel, cx| {
+            let id = cx.out.open();
+            sentinel.conns.insert(id, (link, Channel::Pubsub));
+            let (sent, now) = (VecDeque::new(), cx.now);
+            let conn =
+                Conn { id, since: now, local: None, sent, last_received: now, gathers: true };
+            sentinel.links[link].pubsub = Some(conn);
+            sentinel.arm(now, InstId::Master(master));
+        });
+        let run = |bench: &mut Bench| {
+            bench.call(|sentinel, cx| sentinel.run_due(cx, 100, &mut false));
+            bench.sentinel.links[link].pubsub.as_ref().map(|conn| conn.gathers)
+        };
+        // So late that even three rounds would have come; the next turn reads first.
+        bench.pass(60_000);
+        assert_eq!(run(&mut bench), Some(false));
+        assert_eq!(run(&mut bench), Some(false));
+        bench.pass(1);
+        assert_eq!(run(&mut bench), None, "and nothing had");
     }
 }

@@ -59,6 +59,8 @@ impl Sentinel {
         base.armed = None;
         base.fired = Some(cx.now);
         self.handle_instance(cx, inst);
+        // Last, so that what was there is read before the silence of this subscription counts.
+        self.end_gathering(cx, inst);
         if !defect(Defect::LoseDeadline) || !self.base(inst).sdown.is {
             self.arm(cx.now, inst);
         }
@@ -87,7 +89,6 @@ impl Sentinel {
         self.reconnect(cx, inst);
         self.send_periodic(cx, inst);
         self.tell_silence(cx, inst);
-        self.end_gathering(cx, inst);
         if self.tilt.since.is_some() && !defect(Defect::JudgeInTilt) {
             return;
         }
