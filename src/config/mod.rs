@@ -8,7 +8,8 @@
 //! - [`options`]: command-line words to lines.
 //! - [`lines`]: when two lines speak of the same thing, when they say the same, and the comments
 //!   that correct included files.
-//! - [`render`] and [`mod@rewrite`]: state to lines, lines into a file; [`again`] does it quickly.
+//! - [`render`] and [`mod@rewrite`]: state to lines, lines into a file; [`again`] does it quickly,
+//!   with lines that are kept as [`packed`] ones.
 #![forbid(unsafe_code)]
 
 pub mod again;

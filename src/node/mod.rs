@@ -7,7 +7,8 @@
 //!    drained with [`Node::poll_action`].
 //! 3. [`Node::run_due`]: deadlines that fell due, about 1 ms of work; then drain.
 //! 4. [`Node::end_turn`]: at most one save is handed over; then drain.
-//! 5. Flush every connection of [`Node::take_touched`] once from its [`Node::output`].
+//! 5. Flush every connection of [`Node::take_touched`] once from its [`Node::output`]; see to what
+//!    [`Node::take_gather`] gives.
 //! 6. Sleep until [`Node::next_deadline`] or the next wakeup.
 #![forbid(unsafe_code)]
 
