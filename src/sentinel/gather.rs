@@ -3,7 +3,8 @@
 //! With thousands of masters the hellos of data nodes are most of what arrives, and each of them
 //! says what the sentinels also tell each other directly. So the shell is asked to leave them in
 //! the socket (SO_RCVLOWAT) until there are about two rounds of them; whatever is there is read
-//! before silence counts, and at once when a master goes down.
+//! before silence counts, and at once when a master goes down. It ends where a hello finds that a
+//! sentinel cannot be heard directly any more.
 #![forbid(unsafe_code)]
 
 use super::Sentinel;
@@ -23,12 +24,16 @@ const GATHER_MAX_BYTES: usize = 16 * 1024;
 impl Sentinel {
     /// A hello of `bytes` has come over a link: are the next ones left to gather?
     pub(super) fn consider_gathering(&mut self, cx: &mut Cx, link: LinkId, bytes: usize) {
-        let Some(conn) = self.links[link].pubsub.as_ref().filter(|conn| !conn.gathers) else {
-            return;
-        };
-        let id = conn.id;
+        let Some(conn) = &self.links[link].pubsub else { return };
+        let (id, gathers) = (conn.id, conn.gathers);
         let Some(&holder) = self.links[link].holders.first() else { return };
         let master = self.master_of(holder);
+        if gathers {
+            if !self.is_calm(master) {
+                self.read_hellos(cx, link);
+            }
+            return;
+        }
         if !self.bundles() || self.base(holder).sdown.is || !self.is_calm(master) {
             return;
         }
@@ -94,26 +99,43 @@ mod tests {
     use std::collections::VecDeque;
 
     use super::super::link::{Channel, Conn};
-    use super::super::testing::Bench;
+    use super::super::testing::{Bench, addr};
     use super::*;
 
-    #[test]
-    fn what_has_gathered_is_read_before_a_subscription_counts_as_silent() {
+    /// A master whose subscription gathers.
+    fn gathering() -> (Bench, MasterId, LinkId) {
         let mut bench = Bench::new();
         let master = bench.monitor(b"m");
         let link = bench.sentinel.masters[master].base.link;
         bench.call(|sentinel, cx| {
-            let id = cx.out.open();
-            sentinel.conns.insert(id, (link, Channel::Pubsub));
-            let (sent, now) = (VecDeque::new(), cx.now);
-            let conn =
-                Conn { id, since: now, local: None, sent, last_received: now, gathers: true };
-            sentinel.links[link].pubsub = Some(conn);
-            sentinel.arm(now, InstId::Master(master));
+            open(sentinel, cx, link, Channel::Pubsub);
+            sentinel.set_gathers(link, true);
+            sentinel.arm(cx.now, InstId::Master(master));
         });
+        (bench, master, link)
+    }
+
+    fn open(sentinel: &mut Sentinel, cx: &mut Cx, link: LinkId, channel: Channel) {
+        let id = cx.out.open();
+        sentinel.conns.insert(id, (link, channel));
+        let (sent, now) = (VecDeque::new(), cx.now);
+        let conn = Conn { id, since: now, local: None, sent, last_received: now, gathers: false };
+        match channel {
+            Channel::Cmd => sentinel.links[link].cmd = Some(conn),
+            Channel::Pubsub => sentinel.links[link].pubsub = Some(conn),
+        }
+    }
+
+    fn gathers(bench: &Bench, link: LinkId) -> Option<bool> {
+        bench.sentinel.links[link].pubsub.as_ref().map(|conn| conn.gathers)
+    }
+
+    #[test]
+    fn what_has_gathered_is_read_before_a_subscription_counts_as_silent() {
+        let (mut bench, _, link) = gathering();
         let run = |bench: &mut Bench| {
             bench.call(|sentinel, cx| sentinel.run_due(cx, 100, &mut false));
-            bench.sentinel.links[link].pubsub.as_ref().map(|conn| conn.gathers)
+            gathers(bench, link)
         };
         // So late that even three rounds would have come; the next turn reads first.
         bench.pass(60_000);
@@ -121,5 +143,23 @@ mod tests {
         assert_eq!(run(&mut bench), Some(false));
         bench.pass(1);
         assert_eq!(run(&mut bench), None, "and nothing had");
+    }
+
+    #[test]
+    fn hellos_are_the_only_way_from_a_sentinel_without_a_connection() {
+        let (mut bench, master, link) = gathering();
+        let at = addr("127.0.0.1", 26_380);
+        let peer = bench.call(|sentinel, cx| sentinel.add_peer(cx, master, &[b'a'; 40], at));
+        let to_peer = bench.sentinel.peers[peer].base.link;
+        bench.call(|sentinel, cx| {
+            open(sentinel, cx, to_peer, Channel::Cmd);
+            sentinel.consider_gathering(cx, link, 100);
+        });
+        assert_eq!(gathers(&bench, link), Some(true));
+        bench.call(|sentinel, cx| {
+            sentinel.drop_connections(cx, to_peer, "test");
+            sentinel.consider_gathering(cx, link, 100);
+        });
+        assert_eq!(gathers(&bench, link), Some(false));
     }
 }
