@@ -160,6 +160,7 @@ impl Sentinel {
         if self.is_clogged(cx, peer.base.link) {
             // Thousands of masters are down at once: the timer asks about this one in a moment.
             self.peers[id].last_asked = Some(cx.now);
+            self.peers[id].ask_again = true;
             self.arm(cx.now, InstId::Peer(id));
             return;
         }
@@ -183,6 +184,7 @@ impl Sentinel {
         let config_epoch = master.config_epoch;
         let sent = Sent::Ask { peer: id, vote_epoch, config_epoch };
         self.peers[id].asks_in_flight += 1;
+        self.peers[id].ask_again = false;
         self.peers[id].last_asked = Some(cx.now);
         self.send(cx, InstId::Peer(id), Channel::Cmd, sent, &words);
     }
@@ -216,7 +218,8 @@ impl Sentinel {
             return NEVER;
         }
         let retry = peer.last_asked.map_or(Mono(0), |at| at.after(ASK_RETRY_MS));
-        peer.last_ask_reply.after(self.periods.ask_ms).max(retry)
+        let due = peer.last_ask_reply.after(self.periods.ask_ms);
+        if peer.ask_again { retry } else { due.max(retry) }
     }
 
     /// Whether what a peer last said does not count any more.
@@ -320,6 +323,31 @@ mod tests {
     use super::*;
 
     const PEER: &[u8] = b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+    #[test]
+    fn an_ask_that_a_full_link_put_off_does_not_wait_for_the_next_period() {
+        let mut bench = Bench::new();
+        let id = bench.monitor(b"m");
+        let at = addr("127.0.0.1", 26_380);
+        let peer = bench.call(|sentinel, cx| sentinel.add_peer(cx, id, PEER, at));
+        let conn = bench.call(|sentinel, cx| {
+            sentinel.run_due(cx, 100, &mut false);
+            let link = &mut sentinel.links[sentinel.peers[peer].base.link];
+            link.cmd.as_ref().map(|conn| conn.id).unwrap()
+        });
+        bench.call(|sentinel, cx| {
+            sentinel.masters[id].base.sdown.is = true;
+            sentinel.peers[peer].last_ask_reply = cx.now;
+            cx.out.buffer(conn).unwrap().resize(200_000, b' ');
+            sentinel.ask_peer(cx, peer);
+            assert_eq!(sentinel.peers[peer].asks_in_flight, 0);
+            assert_eq!(sentinel.next_ask(peer), cx.now.after(ASK_RETRY_MS));
+            cx.out.buffer(conn).unwrap().clear();
+        });
+        bench.pass(ASK_RETRY_MS);
+        bench.call(|sentinel, cx| sentinel.keep_asking(cx, peer));
+        assert_eq!(bench.sentinel.peers[peer].asks_in_flight, 1);
+    }
 
     #[test]
     fn an_answer_about_the_address_before_a_switch_does_not_count() {

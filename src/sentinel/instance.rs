@@ -181,7 +181,7 @@ pub struct Peer {
     pub last_asked: Option<Mono>,
     /// Asks on their way.
     pub asks_in_flight: u32,
-    /// Ask again as soon as the one in flight is answered.
+    /// Ask again as soon as the one in flight is answered, or the link has room.
     pub ask_again: bool,
     /// The failover epoch for which it has decided on our vote request.
     pub vote_reply_epoch: Option<u64>,
