@@ -1,11 +1,13 @@
 //! RESP2 as the models and the observers read and write it: small, and no code of the program.
 #![forbid(unsafe_code)]
 
+use std::fmt;
+
 /// One request: the words of an array of bulk strings.
 pub type Words = Vec<Vec<u8>>;
 
 /// A reply, owned.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Value {
     Simple(Vec<u8>),
     Error(Vec<u8>),
@@ -13,6 +15,20 @@ pub enum Value {
     Bulk(Vec<u8>),
     Nil,
     Array(Vec<Value>),
+}
+
+/// For people, who read it in the lines of a replay.
+impl fmt::Debug for Value {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Value::Simple(text) => write!(out, "+{}", text.escape_ascii()),
+            Value::Error(text) => write!(out, "-{}", text.escape_ascii()),
+            Value::Int(n) => write!(out, "{n}"),
+            Value::Bulk(text) => write!(out, "\"{}\"", text.escape_ascii()),
+            Value::Nil => write!(out, "nil"),
+            Value::Array(values) => out.debug_list().entries(values).finish(),
+        }
+    }
 }
 
 impl Value {
@@ -203,4 +219,5 @@ fn torn_streams_give_whole_values() {
     let expected =
         [Value::Simple(b"OK".to_vec()), array, Value::Error(b"ERR x".to_vec()), Value::Nil];
     assert_eq!(values, expected);
+    assert_eq!(format!("{values:?}"), r#"[+OK, ["a\r\n", 5], -ERR x, nil]"#);
 }
