@@ -18,10 +18,12 @@ candidacies all failed, so that a newer epoch was needed. Times: from the first 
 sentinel's switch. Saves take 2 ms where the latency is 0-1 ms, else 2 to 12 ms.
 ";
 
-/// Prints the table: `count` failovers per row, a third of that for large groups.
-pub fn table(count: u64) {
+/// Prints the table: `count` failovers per row, a third of that for large groups; or the rows of
+/// groups of one size.
+pub fn table(count: u64, only: Option<usize>) {
     println!("{LEGEND}\n{HEAD}");
-    for sentinels in [3, 5, 17] {
+    let sizes = only.map_or(vec![3, 5, 17], |size| vec![size]);
+    for sentinels in sizes {
         let count = if sentinels > 5 { count.div_ceil(3) } else { count };
         let seeds: Vec<u64> = (1..=count).collect();
         for c_peers in [0, sentinels / 3] {
