@@ -46,9 +46,9 @@ test: ## Run all tests; those against real servers need redis-server and redis-s
 	@utils/get-redis ip || true
 	@CARGO="$(CARGO)" utils/run-tests
 
-sim: ## Sweep groups in one process over SEEDS=a..b, or replay SEED=n with a line per event
+sim: ## Sweep groups over SEEDS=a..b, replay SEED=n with a line per event, or count ELECTIONS=n
 	@utils/get-redis cargo cc
-	@$(CARGO) build --locked --profile sim --example sim
+	@$(CARGO) build --locked --profile sim $(if $(ELECTIONS),--features defects) --example sim
 	@$(TARGET)/sim/examples/sim $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS)) $(if $(SECONDS),--seconds $(SECONDS))) \
 		$(if $(SENTINELS),--sentinels $(SENTINELS)) $(if $(MASTERS),--masters $(MASTERS)) \
 		$(if $(REPLICAS),--replicas $(REPLICAS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \

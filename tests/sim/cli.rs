@@ -102,8 +102,10 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     if let Some(count) = wish.elections {
-        election_table::table(count);
-        election_table::together(1_000);
+        election_table::table(count, wish.plan.sentinels);
+        if wish.plan.sentinels.is_none() {
+            election_table::together(1_000);
+        }
         return ExitCode::SUCCESS;
     }
     let well = match wish.seed {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::checks::Figures;
 use crate::net::Us;
 
 /// Every event of the program that worlds can bring about.
@@ -68,6 +69,10 @@ pub struct Stats {
     pub cpu_ns: u64,
     /// Failovers that ended with a promotion: elected ones, forced ones.
     pub completed: [u64; 2],
+    /// More than masters that die or stand still befalls this world.
+    pub troubled: bool,
+    /// Of worlds that are not troubled, and of those that are.
+    pub figures: [Figures; 2],
     /// How many checks had something to look at.
     pub looked: u64,
     pub events: BTreeMap<String, u64>,
@@ -82,6 +87,9 @@ impl Stats {
         self.cpu_ns += other.cpu_ns;
         for (all, more) in self.completed.iter_mut().zip(other.completed) {
             *all += more;
+        }
+        for (all, more) in self.figures.iter_mut().zip(&other.figures) {
+            all.add(more);
         }
         self.looked += other.looked;
         for (name, count) in &other.events {

@@ -53,6 +53,8 @@ pub struct Tally {
     pub took_us: Vec<Us>,
     /// Masters that waited for 2 × failover-timeout.
     pub waited: usize,
+    /// The longest time from a fault, less down-after, until all sentinels gave the new addresses.
+    pub all_told_us: Us,
 }
 
 /// How the election of one master went.
@@ -98,6 +100,8 @@ impl Case {
         world.await_for("all have new masters", 120 * SECOND, |world| {
             (0..masters.len()).all(|group| world.all_moved(group, masters[group]))
         });
+        let told_us = world.now - fault - world.options.down_after_ms * MS;
+        tally.all_told_us = tally.all_told_us.max(told_us);
         tally.add(&world, fault);
     }
 
@@ -172,36 +176,31 @@ impl Tally {
         100.0 * part as f64 / self.failovers.max(1) as f64
     }
 
+    /// The time that so many percent of the failovers did not exceed.
     pub fn took_ms(&self, percent: usize) -> f64 {
         let last = self.took_us.len() - 1;
         self.took_us[(self.took_us.len() * percent / 100).min(last)] as f64 / 1_000.0
     }
 
-    /// Prints a row of the table, see `election_table`.
-    pub fn row(&self, case: &Case) {
-        println!(
-            "{:>9} {:>3}  {:<8} {:>6} ms  {:<4} {:<7} {:>9} {:>8.2} % {:>8.2} % {:>7.3} \
-             {:>8.1} {:>8.1} {:>8.1}",
-            case.sentinels,
-            case.c_peers,
-            if case.far { "5-25 ms" } else { "0-1 ms" },
-            case.spread_us / MS,
-            if case.one_dies { "one" } else { "-" },
-            if case.staggered { "yes" } else { "no" },
-            self.failovers,
-            self.percent(self.crossed),
-            self.percent(self.repeated),
-            self.epochs as f64 / self.failovers as f64,
-            self.took_ms(50),
-            self.took_ms(99),
-            self.took_ms(100),
-        );
+    /// Candidacies and epochs of a failover in the mean.
+    pub fn candidacies_each(&self) -> f64 {
+        self.candidacies as f64 / self.failovers.max(1) as f64
+    }
+
+    pub fn epochs_each(&self) -> f64 {
+        self.epochs as f64 / self.failovers.max(1) as f64
+    }
+
+    /// In percent: failovers with a second candidacy, and those whose first round failed.
+    pub fn shares(&self) -> [f64; 2] {
+        [self.percent(self.crossed), self.percent(self.repeated)]
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::election_table::row;
     use crate::settle::seeds;
 
     const REST: Us = 120 * SECOND;
@@ -294,7 +293,7 @@ mod tests {
         let (mut failovers, mut crossed) = (0, 0);
         for case in cases {
             let tally = case.tally(&seeds(count));
-            tally.row(case);
+            row(case, &tally);
             failovers += tally.failovers;
             crossed += tally.crossed;
             assert_eq!(tally.waited, 0, "{case:?}");
@@ -333,7 +332,7 @@ mod tests {
     fn without_an_order_candidates_cross() {
         let case = Case { sentinels: 5, staggered: false, ..Case::default() };
         let tally = case.tally(&seeds(50));
-        tally.row(&case);
+        row(&case, &tally);
         assert!(tally.crossed * 2 > tally.failovers, "{tally:?}");
     }
 
@@ -342,7 +341,7 @@ mod tests {
     fn masters_that_fail_together_take_one_epoch_each() {
         let case = Case { masters: 100, ..Case::default() };
         let tally = case.tally(&seeds(1));
-        tally.row(&case);
+        row(&case, &tally);
         assert!(tally.candidacies * 100 <= tally.failovers * 105, "{}", tally.candidacies);
         assert!(tally.epochs * 100 <= tally.failovers as u64 * 105, "{}", tally.epochs);
         assert_eq!(tally.waited, 0);

@@ -14,6 +14,7 @@ impl World {
     pub fn live(&mut self, course: &Course) {
         self.checks.keeps_events = false;
         self.wall_jumps = course.wall_jumps;
+        self.stats.troubled = course.is_troubled();
         if course.wall_jumps {
             self.stats.faults.insert("wall-jump", 1);
         }

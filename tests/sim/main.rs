@@ -9,6 +9,8 @@ mod checks;
 mod conns;
 mod coverage;
 mod cpeer;
+#[allow(dead_code, reason = "the whole table is printed by `make sim` alone")]
+mod election_table;
 mod elections;
 mod faults;
 mod hosts;

@@ -59,6 +59,14 @@ pub struct Course {
     pub quick: bool,
 }
 
+impl Course {
+    /// Whether more may happen than that masters die or stand still.
+    pub fn is_troubled(&self) -> bool {
+        let plain = |fault: &Fault| matches!(fault, Fault::KillMaster | Fault::FreezeMaster);
+        self.operators != Operators::None || !self.weights.iter().all(|(fault, _)| plain(fault))
+    }
+}
+
 fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
     choices[rng.below(choices.len() as u64) as usize]
 }

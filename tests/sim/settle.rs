@@ -134,9 +134,11 @@ impl World {
 
     /// Liveness: the group comes to rest, and stays so.
     pub fn settle(&mut self, limit_us: Us) {
-        let end = self.now + limit_us;
+        let (began, end) = (self.now, self.now + limit_us);
+        let mut came_to_rest = None;
         loop {
             self.await_settled(limit_us, end);
+            came_to_rest.get_or_insert(self.now - began);
             let failovers = self.checks.count("+try-failover");
             let tail = SECOND + self.rng.below(2 * SECOND);
             self.run_for(tail);
@@ -155,6 +157,7 @@ impl World {
             }
             violation!(Property::GroupStaysSettled, "a failover though all is well");
         }
+        self.checks.counter.figures.settled_us.extend(came_to_rest);
         self.ask_everybody();
     }
 

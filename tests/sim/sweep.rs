@@ -6,7 +6,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::checks::Figures;
 use crate::coverage::{EVENTS, Stats};
+use crate::net::Us;
 use crate::operate::COMMANDS;
 use crate::outcome::{Outcome, options_of, run_seed};
 use crate::plan::Plan;
@@ -119,6 +121,13 @@ fn report(stats: &Stats, seconds: f64) -> Vec<&'static str> {
          {:.0} of the former per CPU second ({cpu_s:.1} s after discovery)",
         elected as f64 / cpu_s,
     );
+    for (figures, what) in stats.figures.iter().zip([
+        "worlds in which masters die or hang, and nothing else happens",
+        "worlds with other faults or with operators",
+    ]) {
+        println!("{what}");
+        tell_figures(figures);
+    }
     let mut missing = Vec::new();
     let mut row = |name: &'static str, count: u64| {
         println!("{count:>12}  {name}");
@@ -140,6 +149,45 @@ fn report(stats: &Stats, seconds: f64) -> Vec<&'static str> {
         row(name, stats.commands.get(name).copied().unwrap_or(0));
     }
     missing
+}
+
+/// What failovers took.
+fn tell_figures(figures: &Figures) {
+    let all = figures.failovers.max(1) as f64;
+    println!(
+        "  {} failovers after an election, {:.3} candidacies and {:.3} epochs each, {} given up",
+        figures.failovers,
+        figures.candidacies as f64 / all,
+        figures.epochs as f64 / all,
+        figures.given_up,
+    );
+    let simple = figures.failovers - figures.no_replica;
+    let percent = |count: u64| 100.0 * count as f64 / simple.max(1) as f64;
+    println!(
+        "  in {} of them no leader lacked a replica: {:.2} % with a second candidacy, {:.2} % in a \
+         second epoch",
+        simple,
+        percent(figures.crossed),
+        percent(figures.repeated),
+    );
+    let waited = figures.waited;
+    tell_times("fault to promotion, less down-after", &figures.took_us);
+    println!("  {waited} of these masters waited 2 x failover-timeout");
+    tell_times("all mended to at rest", &figures.settled_us);
+}
+
+fn tell_times(what: &str, times_us: &[Us]) {
+    let mut sorted = times_us.to_vec();
+    sorted.sort_unstable();
+    let Some(last) = sorted.len().checked_sub(1) else { return };
+    let ms = |percent: usize| sorted[(sorted.len() * percent / 100).min(last)] as f64 / 1e3;
+    println!(
+        "  {what}: median {:.1} ms, 99 % {:.1} ms, worst {:.1} ms ({})",
+        ms(50),
+        ms(99),
+        ms(100),
+        sorted.len(),
+    );
 }
 
 #[cfg(test)]

@@ -154,6 +154,19 @@ impl World {
         self.farm.at(host)?.alive().then_some(host)
     }
 
+    /// Whether a data node is the master for all sentinels, with a replica that can take over.
+    fn can_replace(&self, group: usize, master: HostId) -> bool {
+        let mut running = self.sentinels.iter().filter(|host| host.runs());
+        let known = running.all(|host| self.held_master(host.host, group) == Some(master));
+        let alive = self.farm.at(master).is_some_and(|server| server.alive());
+        known
+            && alive
+            && self.farm.servers.iter().any(|server| {
+                let follows = server.master == Some(master) && server.link_up;
+                follows && server.alive() && server.priority > 0
+            })
+    }
+
     fn any_pair(&mut self) -> (HostId, HostId) {
         let hosts = self.operator() as u64;
         let one = self.rng.below(hosts);
@@ -198,6 +211,8 @@ impl World {
             true => self.watched_master(group).or_else(|| self.any_node(group, true))?,
             false => self.any_node(group, false)?,
         };
+        let counts = fault.takes_master() && self.can_replace(group, host);
+        self.checks.counter.struck(group, counts.then_some(host), self.now);
         match fault {
             Fault::KillMaster | Fault::KillReplica => self.kill_server(host),
             Fault::FreezeMaster | Fault::FreezeReplica => self.freeze_server(host),

@@ -132,6 +132,7 @@ impl World {
         let mut checks = Checks::new(sentinels, options.masters, options.quorum, down_after_us);
         checks.first_c_like = sentinels - options.c_peers;
         checks.parallel_syncs = options.parallel_syncs as usize;
+        checks.counter.patience_us = 2 * options.failover_timeout_ms * MS;
         let mut world = World {
             name,
             seed,
@@ -223,6 +224,7 @@ impl World {
         stats.virtual_us = self.now;
         stats.completed = self.checks.completed;
         stats.looked = self.checks.looked;
+        stats.figures[usize::from(stats.troubled)].add(&self.checks.counter.take());
         stats.events = std::mem::take(&mut self.checks.counts);
         stats
     }

@@ -1,7 +1,7 @@
 //! Sdown and odown: never too early, never without the word of the quorum, never in tilt.
 #![forbid(unsafe_code)]
 
-use super::{Checks, Event};
+use super::{Checks, Event, Watched};
 use crate::net::{HostId, Us};
 use crate::property::{Property, ensure};
 
@@ -56,6 +56,10 @@ impl Checks {
         let view = self.view(sentinel, group);
         view.odown = event.name == "+odown";
         if !view.odown {
+            let held = |of: &Watched| of.masters.get(group).is_some_and(|view| view.odown);
+            if !self.sentinels.iter().any(held) {
+                self.counter.close(group);
+            }
             return;
         }
         let property = Property::OdownNeedsTheQuorum;

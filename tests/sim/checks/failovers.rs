@@ -19,6 +19,8 @@ impl Checks {
         let attempt =
             Attempt { epoch, forced, began_at, elected_at: None, ended: None, chosen: None };
         view.attempt = Some(attempt);
+        let master = view.at;
+        self.counter.tried(group, master, epoch, forced);
         if forced {
             self.forced.insert((group, epoch));
         }
@@ -29,7 +31,11 @@ impl Checks {
         let Some(attempt) = &mut self.view(event.sentinel, group).attempt else { return };
         attempt.ended = Some(event.at);
         let forced = attempt.forced;
+        if event.name.ends_with("-no-good-slave") || event.name.ends_with("-slave-timeout") {
+            self.counter.lacked_replica(group);
+        }
         if event.name == "+promoted-slave" {
+            self.counter.promoted(group, event.at);
             self.check_promoted(event);
             self.completed[usize::from(forced)] += 1;
         }

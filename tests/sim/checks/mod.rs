@@ -6,6 +6,7 @@
 mod addresses;
 mod down;
 mod failovers;
+mod figures;
 mod file;
 mod info;
 mod promotion;
@@ -13,6 +14,7 @@ mod votes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use figures::{Counter, Figures};
 pub use file::FileView;
 pub use info::Info;
 
@@ -167,6 +169,7 @@ pub struct Checks {
     pub counts: BTreeMap<String, u64>,
     /// Failovers that ended with a promotion: elected ones, forced ones.
     pub completed: [u64; 2],
+    pub counter: Counter,
     /// From this one on the sentinels are like redis-sentinel: what they break is counted, not
     /// held against anybody.
     pub first_c_like: usize,
@@ -197,6 +200,7 @@ impl Checks {
             keeps_events: true,
             counts: BTreeMap::new(),
             completed: [0; 2],
+            counter: Counter::new(down_after_us),
             first_c_like: sentinels,
             reported: BTreeMap::new(),
             looked: 0,
