@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::rewrite::{StateLine, When};
+use crate::util::num::{push_packed, take_packed};
 
 /// For each line: when it is written, how many words it has, and each word behind its length.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -17,10 +18,10 @@ impl MasterLines {
         let mut bytes = Vec::new();
         for line in lines {
             let when = WHENS.iter().position(|when| *when == line.when);
-            push_number(&mut bytes, when.unwrap_or_default());
-            push_number(&mut bytes, line.words.len());
+            push_packed(&mut bytes, when.unwrap_or_default());
+            push_packed(&mut bytes, line.words.len());
             for word in &line.words {
-                push_number(&mut bytes, word.len());
+                push_packed(&mut bytes, word.len());
                 bytes.extend_from_slice(word);
             }
         }
@@ -36,43 +37,22 @@ impl MasterLines {
     /// The master they speak of: the third word of each, as in `sentinel monitor NAME …`.
     pub fn name(&self) -> Option<&[u8]> {
         let mut rest = &*self.bytes;
-        take_number(&mut rest)?;
-        take_number(&mut rest)?;
+        take_packed(&mut rest)?;
+        take_packed(&mut rest)?;
         take_word(&mut rest)?;
         take_word(&mut rest)?;
         take_word(&mut rest)
     }
 }
 
-/// Seven bits a byte, the highest tells that more follow.
-fn push_number(bytes: &mut Vec<u8>, mut n: usize) {
-    while n > 127 {
-        bytes.push((n & 127) as u8 | 128);
-        n >>= 7;
-    }
-    bytes.push(n as u8);
-}
-
-fn take_number(rest: &mut &[u8]) -> Option<usize> {
-    let (mut n, mut shift) = (0, 0);
-    loop {
-        let byte = *rest.split_off_first()?;
-        n |= usize::from(byte & 127) << shift;
-        shift += 7;
-        if byte < 128 {
-            return Some(n);
-        }
-    }
-}
-
 fn take_word<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let len = take_number(rest)?;
+    let len = take_packed(rest)?;
     rest.split_off(..len)
 }
 
 fn take_line(rest: &mut &[u8]) -> Option<StateLine> {
-    let when = *WHENS.get(take_number(rest)?)?;
-    let count = take_number(rest)?;
+    let when = *WHENS.get(take_packed(rest)?)?;
+    let count = take_packed(rest)?;
     let words = (0..count).map(|_| take_word(rest).map(<[u8]>::to_vec)).collect::<Option<_>>()?;
     Some(StateLine { words, when })
 }

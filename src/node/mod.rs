@@ -5,7 +5,7 @@
 //! 1. [`Node::begin_turn`] with the clock: tilt is checked.
 //! 2. Every input that is there, above all every readable socket; after each input the actions are
 //!    drained with [`Node::poll_action`].
-//! 3. [`Node::run_due`]: deadlines that fell due, about 1 ms of work; then drain.
+//! 3. [`Node::run_due`]: deadlines that fell due, a few; then drain. Again for up to 1 ms.
 //! 4. [`Node::end_turn`]: at most one save is handed over; then drain.
 //! 5. Flush every connection of [`Node::take_touched`] once from its [`Node::output`]; see to what
 //!    [`Node::take_gather`] gives.
@@ -33,8 +33,9 @@ use partial::Partials;
 pub use saving::SaveJob;
 use saving::Saving;
 
-/// Pieces of due work per turn, some microseconds each: about 1 ms in all.
-const DUE_PER_TURN: usize = 64;
+/// Pieces of due work per call, some microseconds each; the shell, which has a clock, calls again
+/// until 1 ms is over.
+const DUE_PER_CALL: usize = 16;
 
 /// Why a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -153,7 +154,7 @@ impl Node {
     pub fn run_due(&mut self) -> bool {
         let mut ticked = false;
         let more = handle!(self, |cx, sentinel, server| {
-            let more = sentinel.run_due(cx, DUE_PER_TURN, &mut ticked);
+            let more = sentinel.run_due(cx, DUE_PER_CALL, &mut ticked);
             if ticked {
                 server.tick(cx, sentinel);
             }

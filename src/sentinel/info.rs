@@ -108,13 +108,12 @@ impl Sentinel {
     /// Takes the INFO of a data node: updates what is known, then acts on it unless in tilt.
     pub(super) fn apply_info(&mut self, cx: &mut Cx, inst: InstId, text: &[u8]) {
         let view = InfoView::parse(text);
+        let kept = self.data_mut(inst).map(|data| std::mem::take(&mut data.info_text));
+        let mut kept = kept.unwrap_or_default();
+        self.info_models.keep(&mut kept, &text[..text.len().min(MAX_INFO_BYTES)]);
         if let Some(data) = self.data_mut(inst) {
             data.info_refresh = Some(cx.now);
-            let kept = &text[..text.len().min(MAX_INFO_BYTES)];
-            data.info_text.clear();
-            // Not the usual doubling: these texts are most of what the process holds.
-            data.info_text.reserve_exact(kept.len());
-            data.info_text.extend_from_slice(kept);
+            data.info_text = kept;
         }
         self.note_run_id(cx, inst, &view);
         match inst {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::failover::{Failover, Reconf};
+use super::info_text::InfoText;
 use super::link::LinkId;
 use super::setup::MasterOptions;
 use crate::util::ident::id_type;
@@ -93,7 +94,7 @@ pub struct DataState {
     /// So much sooner than a period comes the second INFO, to spread those of many instances.
     pub info_ahead_ms: u64,
     /// The cached text.
-    pub info_text: Vec<u8>,
+    pub info_text: InfoText,
     pub role_reported: Role,
     pub role_reported_since: Mono,
     /// SCRIPT KILL was sent in this sdown.

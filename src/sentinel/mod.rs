@@ -5,7 +5,7 @@
 //! - [`periods`] (2), [`timers`], [`tick`]: when things are done.
 //! - [`link`] (3), [`periodic`] (4), [`reply`]: connections, what is sent and what comes back;
 //!   [`gather`] reads it in larger pieces, [`places`] finds masters by address.
-//! - [`info`] (5), [`hello`] (6), [`down`] (7), [`vote`] (8).
+//! - [`info`] (5) with [`info_text`], [`hello`] (6), [`down`] (7), [`vote`] (8).
 //! - [`election`], [`failover`], [`select`] (9), [`topology`] (10), [`tilt`] (11).
 //! - [`event`], [`scripts`], [`saves`]: what leaves the core. [`command`]: what operators ask for.
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ pub mod failover;
 pub mod gather;
 pub mod hello;
 pub mod info;
+pub mod info_text;
 pub mod instance;
 pub mod link;
 pub mod names;
@@ -115,6 +116,7 @@ pub struct Sentinel {
     ping_budget: periodic::PingBudget,
     /// Sets our moments for bundled commands apart from those of other sentinels.
     slot_offset: u64,
+    info_models: info_text::Models,
     /// For a text that is put together and sent.
     scratch: Vec<u8>,
 }
@@ -147,6 +149,7 @@ impl Sentinel {
             timers: timers::Timers::default(),
             ping_budget: periodic::PingBudget::default(),
             slot_offset,
+            info_models: info_text::Models::default(),
             scratch: Vec::new(),
         }
     }

@@ -8,6 +8,7 @@ use super::Sentinel;
 use super::action::Cx;
 use super::election::Election;
 use super::event::Event;
+use super::info_text::InfoText;
 use super::instance::{
     Addr, Base, DataState, Down, InstId, Master, MasterId, Peer, PeerId, ReconfState, Replica,
     ReplicaId, Role,
@@ -46,7 +47,7 @@ impl DataState {
             info_in_flight: None,
             info_retry_at: None,
             info_ahead_ms: 0,
-            info_text: Vec::new(),
+            info_text: InfoText::default(),
             role_reported: role,
             role_reported_since: now,
             script_kill_sent: false,

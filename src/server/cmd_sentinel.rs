@@ -452,7 +452,7 @@ fn info_cache(call: &mut Call<'_, '_>) {
         write::array(out, 2);
         write::int(out, data.info_refresh.map_or(0, |at| now.since(at) as i64));
         match data.info_refresh {
-            Some(_) => write::bulk(out, &data.info_text),
+            Some(_) => write::bulk(out, &data.info_text.text()),
             None => write::null(out, dialect),
         }
     };

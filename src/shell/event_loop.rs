@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::unix::SourceFd;
@@ -35,9 +35,15 @@ use crate::util::time::Mono;
 
 const SIGNALS: Token = Token(0);
 const WAKER: Token = Token(1);
-const FIRST_LISTENER: usize = 2;
+/// Something is to be had of the poll of the clients.
+const CLIENTS: Token = Token(2);
+const FIRST_LISTENER: usize = 3;
 /// What one poll returns at most; more are fetched before any deadline is judged.
 const EVENTS_MAX: usize = 1024;
+/// So many links are read at a time before clients get their turn, a millisecond or less.
+const LINKS_AT_ONCE: usize = 64;
+/// Due work is begun for so long in one turn; a piece takes some microseconds.
+const DUE_MAX: Duration = Duration::from_millis(1);
 /// The loop wakes up at least this often even if the core has no deadline.
 const SLEEP_MAX_MS: u64 = 60_000;
 /// How often INFO's CPU times are renewed, if the loop runs at all.
@@ -82,6 +88,12 @@ enum Answer {
 pub struct EventLoop<M> {
     pub(super) machine: M,
     pub(super) poll: Poll,
+    /// Listeners and clients have a poll of their own, which the other one watches: they need not
+    /// wait until thousands of links were served.
+    pub(super) clients: Poll,
+    client_events: Option<Events>,
+    /// The poll of the clients may have more to tell.
+    clients_woken: bool,
     clock: ClockSource,
     /// The time of this turn.
     pub(super) now: Mono,
@@ -128,15 +140,21 @@ impl<M: Machine> EventLoop<M> {
             let fd = signals.as_raw_fd();
             poll.registry().register(&mut SourceFd(&fd), SIGNALS, Interest::READABLE)?;
         }
+        let clients = Poll::new()?;
+        let fd = clients.as_raw_fd();
+        poll.registry().register(&mut SourceFd(&fd), CLIENTS, Interest::READABLE)?;
         if parts.listeners.len() > FIRST_SLOT - FIRST_LISTENER {
             return Err(io::Error::other("too many addresses to listen on"));
         }
         for (index, listener) in parts.listeners.iter_mut().enumerate() {
-            poll.registry().register(listener, listener_token(index), Interest::READABLE)?;
+            clients.registry().register(listener, listener_token(index), Interest::READABLE)?;
         }
         Ok(EventLoop {
             machine: parts.machine,
             poll,
+            clients,
+            client_events: Some(Events::with_capacity(EVENTS_MAX)),
+            clients_woken: false,
             clock: ClockSource::default(),
             now: Mono(0),
             listeners: parts.listeners,
@@ -237,8 +255,9 @@ impl<M: Machine> EventLoop<M> {
     }
 
     /// Until the next deadline of the core or of the loop itself; zero if there is work at hand.
-    fn sleep_time(&self) -> Duration {
+    pub(super) fn sleep_time(&self) -> Duration {
         let work = self.more_due
+            || self.clients_woken
             || !(self.ready.is_empty()
                 && self.to_flush.is_empty()
                 && self.broken.is_empty()
@@ -267,17 +286,19 @@ impl<M: Machine> EventLoop<M> {
     /// than the one before, unless they got new data meanwhile; the bound is for that case.
     fn take_events(&mut self, events: &mut Events) -> io::Result<()> {
         for _ in 0..self.table.len() / events.capacity() + 2 {
-            for event in events.iter() {
+            for (n, event) in events.iter().enumerate() {
                 self.take_event(event);
+                if n % LINKS_AT_ONCE == LINKS_AT_ONCE - 1 {
+                    self.serve_clients();
+                }
                 if self.end.is_some() {
                     return Ok(());
                 }
             }
+            self.take_client_events();
             if events.iter().count() < events.capacity() {
                 return Ok(());
             }
-            // Clients that were served need not wait until thousands of others were.
-            self.flush();
             poll(&mut self.poll, events, Duration::ZERO)?;
         }
         // What the last poll brought must not be lost: an edge is told only once.
@@ -287,8 +308,38 @@ impl<M: Machine> EventLoop<M> {
         Ok(())
     }
 
+    /// All that the poll of the clients told us of. Each round serves others, as above.
+    fn take_client_events(&mut self) {
+        for _ in 0..self.table.len() / EVENTS_MAX + 2 {
+            if !self.clients_woken || self.end.is_some() {
+                return;
+            }
+            self.serve_clients();
+        }
+    }
+
+    /// Takes what clients want, as much as one poll tells, and lets them have the answers.
+    fn serve_clients(&mut self) {
+        let Some(mut events) = self.client_events.take() else { return };
+        // A failure shows in the next turn again, there is nothing to be lost by it.
+        self.clients_woken = match poll(&mut self.clients, &mut events, Duration::ZERO) {
+            Ok(()) => events.iter().count() == events.capacity(),
+            Err(_) => true,
+        };
+        for event in events.iter() {
+            if self.end.is_none() {
+                self.take_event(event);
+            }
+        }
+        if !events.is_empty() && self.end.is_none() {
+            self.flush();
+        }
+        self.client_events = Some(events);
+    }
+
     fn take_event(&mut self, event: &Event) {
         match event.token() {
+            CLIENTS => self.clients_woken = true,
             SIGNALS => self.signalled = true,
             WAKER => self.woken = true,
             Token(number) if number < FIRST_SLOT => self.serve_listener(number - FIRST_LISTENER),
@@ -399,8 +450,18 @@ impl<M: Machine> EventLoop<M> {
     }
 
     fn run_due(&mut self) {
-        self.more_due = self.machine.run_due();
-        self.drain();
+        let start = Instant::now();
+        loop {
+            self.more_due = self.machine.run_due();
+            self.drain();
+            if !self.more_due || self.end.is_some() || start.elapsed() >= DUE_MAX {
+                break;
+            }
+        }
+        if self.more_due && self.end.is_none() {
+            // A busy turn, whose save and output take time as well.
+            self.serve_clients();
+        }
     }
 
     fn end_turn(&mut self) {

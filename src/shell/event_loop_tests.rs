@@ -31,6 +31,8 @@ struct Script {
     touched: Vec<ConnId>,
     on_input: Vec<(String, Vec<Action>)>,
     next_conn: u64,
+    /// How often there is more due work.
+    due_left: u64,
 }
 
 impl Script {
@@ -72,7 +74,8 @@ impl Machine for Script {
     }
     fn run_due(&mut self) -> bool {
         self.input("due".to_string());
-        false
+        self.due_left = self.due_left.saturating_sub(1);
+        self.due_left > 0
     }
     fn end_turn(&mut self) {
         self.input("end".to_string());
@@ -314,6 +317,51 @@ fn connects_beyond_the_limit_wait_for_their_turn() {
     bench.until("all but the closed one have begun", |m| m.saw("started 10538 true"));
     assert!(!bench.turns.machine.saw("started 10539 true"));
     assert!(bench.turns.waiting.is_empty());
+}
+
+#[test]
+fn a_client_need_not_wait_until_all_links_were_read() {
+    const LINKS: u64 = 300;
+    let mut bench = Bench::with_events(1024);
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (ip, port) = (server.local_addr().unwrap().ip(), server.local_addr().unwrap().port());
+    let mut nodes = Vec::new();
+    for n in 1_000..1_000 + LINKS {
+        bench.act(vec![Action::Connect { conn: ConnId(n), ip, port }]);
+        nodes.push(server.accept().unwrap().0);
+    }
+    let mut client = bench.client(1);
+    wait_until("all links stand", || {
+        bench.turn();
+        bench.turns.table.connecting() == 0
+    });
+    bench.turns.machine.inputs.clear();
+    for node in &mut nodes {
+        node.write_all(b"x").unwrap();
+    }
+    client.write_all(b"x").unwrap();
+    bench.turn();
+    let machine = &bench.turns.machine;
+    let links: Vec<usize> =
+        (1_000..1_000 + LINKS).map(|n| machine.place(&format!("received {n}"))).collect();
+    let client = machine.place("received 1");
+    assert!(links.iter().all(|link| *link < machine.place("due")));
+    assert_eq!(links.iter().filter(|link| **link < client).count(), 64, "links before the client");
+}
+
+#[test]
+fn due_work_goes_on_in_the_turn_until_a_millisecond_is_over() {
+    let mut bench = Bench::new();
+    bench.turn();
+    bench.turns.machine.inputs.clear();
+    bench.turns.machine.due_left = 3;
+    bench.turn();
+    assert_eq!(bench.turns.machine.inputs, ["begin", "due", "due", "due", "end"]);
+    bench.turns.machine.due_left = u64::MAX;
+    let mut client = bench.client(1);
+    client.write_all(b"x").unwrap();
+    bench.until("a client is read between", |m| m.received_len(1) == 1);
+    assert!(bench.turns.sleep_time().is_zero());
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub enum Stream {
 pub struct Socket {
     pub conn: ConnId,
     pub stream: Stream,
+    /// It was accepted, so the poll of the clients watches it.
+    pub client: bool,
     pub connecting: bool,
     /// The core wants nothing read for now.
     pub held: bool,
@@ -70,6 +72,7 @@ impl Table {
         let mut socket = Socket {
             conn,
             stream,
+            client: !connecting,
             connecting,
             held: false,
             unread: false,

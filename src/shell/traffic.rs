@@ -74,7 +74,7 @@ impl<M: Machine> EventLoop<M> {
             Stream::Unix(unix) => unix.as_raw_fd(),
         };
         let conn = self.machine.accepted(endpoint, fd);
-        if self.table.insert(self.poll.registry(), conn, stream, false).is_err() {
+        if self.table.insert(self.clients.registry(), conn, stream, false).is_err() {
             self.drain();
             self.machine.closed(conn, Closed::Error);
         }
@@ -218,7 +218,8 @@ impl<M: Machine> EventLoop<M> {
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    if socket.want_write(self.poll.registry(), token).is_err() {
+                    let poll = if socket.client { &self.clients } else { &self.poll };
+                    if socket.want_write(poll.registry(), token).is_err() {
                         self.broken.push(conn);
                     }
                     return;

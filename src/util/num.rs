@@ -29,9 +29,32 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
     }
 }
 
+/// Appends a number in as few bytes as it needs: seven bits a byte, the highest tells that more
+/// follow.
+pub fn push_packed(bytes: &mut Vec<u8>, mut n: usize) {
+    while n > 127 {
+        bytes.push((n & 127) as u8 | 128);
+        n >>= 7;
+    }
+    bytes.push(n as u8);
+}
+
+/// Takes a number off the front that [`push_packed`] wrote; `None` if there is none.
+pub fn take_packed(rest: &mut &[u8]) -> Option<usize> {
+    let (mut n, mut shift) = (0_usize, 0);
+    loop {
+        let byte = *rest.split_off_first()?;
+        n |= usize::from(byte & 127).checked_shl(shift)?;
+        shift += 7;
+        if byte < 128 {
+            return Some(n);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{parse_i64, parse_u64};
+    use super::*;
 
     /// As INCRBY was seen to take or refuse them.
     #[test]
@@ -75,5 +98,18 @@ mod tests {
         for text in ["", "-", "-1", "-0", "00", "007", "+1", "1 ", "a", "18446744073709551616"] {
             assert_eq!(parse_u64(text.as_bytes()), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn packed_numbers_come_out_again_and_cut_ones_do_not() {
+        for n in [0, 1, 127, 128, 300, 70_000, usize::MAX] {
+            let mut bytes = Vec::new();
+            push_packed(&mut bytes, n);
+            assert_eq!(take_packed(&mut &bytes[..bytes.len() - 1]), None);
+            bytes.push(9);
+            let mut rest = &*bytes;
+            assert_eq!((take_packed(&mut rest), rest), (Some(n), &[9][..]));
+        }
+        assert_eq!(take_packed(&mut &[255; 11][..]), None);
     }
 }

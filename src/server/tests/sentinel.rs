@@ -4,6 +4,7 @@
 use super::{Rig, readable};
 use crate::sentinel::Simulate;
 use crate::sentinel::action::{Action, LogLevel};
+use crate::sentinel::info_text::Models;
 use crate::sentinel::instance::Master;
 
 fn two_masters() -> Rig {
@@ -376,7 +377,7 @@ fn cached_infos_and_scripts() {
     let id = rig.sentinel.master_named(b"dead").unwrap();
     let data = &mut rig.sentinel.masters[id].data;
     data.info_refresh = Some(rig.now);
-    data.info_text = b"role:master\r\n".to_vec();
+    Models::default().keep(&mut data.info_text, b"role:master\r\n");
     rig.now = rig.now.after(5);
     let conn = rig.client('A');
     let got = rig.ask(conn, b"sentinel info-cache dead other\r\n");
