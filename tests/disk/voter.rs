@@ -83,6 +83,15 @@ impl Voter {
         told(&client.read().expect("an answer"))
     }
 
+    /// Asks until there is a vote: on a disk that takes its time the first answer is the old one.
+    #[track_caller]
+    pub fn ask_until_voted(&self, epoch: i64, candidate: &str) -> Told {
+        wait::wait("a vote", SHORT, || {
+            let told = self.ask(epoch, candidate);
+            wait::expect(told.0 != "*", &told).map(|()| told)
+        })
+    }
+
     /// Wants that neither the master nor time itself was misjudged.
     #[track_caller]
     pub fn assert_calm(&self) {

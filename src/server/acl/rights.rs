@@ -67,16 +67,27 @@ impl Rights {
         if wanted == self.allowed {
             return Ok(());
         }
+        let count = self.rules.len();
         self.rules.retain(|earlier| !rule.what.covers(&earlier.what));
-        self.allowed = Allowed::base(self.base);
-        for rule in &self.rules {
-            self.allowed.apply(rule);
+        if self.rules.len() < count {
+            self.forget_idle_rules();
         }
         if self.allowed != wanted {
             self.rules.push(rule);
             self.allowed = wanted;
         }
         Ok(())
+    }
+
+    /// A rule before them is gone: others may have changed only what it had said.
+    fn forget_idle_rules(&mut self) {
+        let mut allowed = Allowed::base(self.base);
+        self.rules.retain(|rule| {
+            let before = allowed.clone();
+            allowed.apply(rule);
+            allowed != before
+        });
+        self.allowed = allowed;
     }
 
     /// Whether a request, its words with the name(s), is allowed.
@@ -210,6 +221,7 @@ mod tests {
         for (rules, wanted) in [
             ("", "-@all"),
             ("+ping", "-@all +ping"),
+            ("+sentinel -@dangerous +sentinel", "-@all +sentinel"),
             ("-ping", "-@all"),
             ("+PING +Client|ID -SUBSCRIBE", "-@all +ping +client|id"),
             ("+@all -@admin +acl|whoami", "+@all -@admin"),
