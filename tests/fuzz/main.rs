@@ -1,7 +1,8 @@
 //! Fuzzing: random changes of known inputs against everything that reads what others wrote.
 //!
 //! Each target has properties of its own, said at its head. A run takes the corpus first and then
-//! changes it for some seconds, always with another seed; FUZZ_SECONDS sets how long. A failing
+//! changes it for some seconds from one seed, so that what a change breaks shows at that change;
+//! FUZZ_SECONDS sets how long, FUZZ_SEED takes a number or `new`. A failing
 //! input is shown as small as it can be and belongs into the corpus once the defect is gone.
 //! `make fuzz` runs the same targets for longer, guided by the code that they reach (see
 //! `guided/`).
@@ -15,10 +16,22 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const DEFAULT_SECONDS: f64 = 6.0;
+const DEFAULT_SEED: u64 = 1;
 
 fn seconds() -> f64 {
     let set = std::env::var("FUZZ_SECONDS").ok();
     set.map_or(DEFAULT_SECONDS, |text| text.parse().expect("FUZZ_SECONDS is a number"))
+}
+
+fn seed() -> u64 {
+    match std::env::var("FUZZ_SEED").as_deref() {
+        Err(_) => DEFAULT_SEED,
+        Ok("new") => {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970");
+            since.as_nanos() as u64
+        }
+        Ok(text) => text.parse().expect("FUZZ_SEED is a number or new"),
+    }
 }
 
 fn corpus_of(target: &Target) -> Vec<Vec<u8>> {
@@ -30,8 +43,7 @@ fn fuzz(name: &str) {
     let target = targets::named(name).expect("a target of that name");
     let corpus = corpus_of(target);
     assert!(!corpus.is_empty(), "no corpus for {name}");
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970");
-    let seed = since.as_nanos() as u64;
+    let seed = seed();
     let limit = Duration::from_secs_f64(seconds());
     let report = Fuzzer::new(target, seed, corpus).run(limit, &mut Signatures::default());
     println!("{name}: seed {seed}, {} runs, {} inputs kept", report.runs, report.kept);
