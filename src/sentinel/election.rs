@@ -34,8 +34,6 @@ const UNSEEN_LEADER_MS: u64 = 1_000;
 const DENIAL_PERIODS: u64 = 2;
 /// At most so many candidates are waited for.
 const MAX_STEPS: u64 = 5;
-/// Who comes late waits for at most so many beyond the first: a quarter of a step.
-const MAX_LATER: u64 = 2;
 /// Early new elections after failed ones; then the plain delay of 2 × failover-timeout.
 const MAX_EARLY: u32 = 8;
 
@@ -74,13 +72,12 @@ pub fn step_ms(round_trip_8th_ms: u64, save_ms: u64) -> u64 {
 
 /// How long to let others go first: `smaller` peers with smaller run ids, and `earlier` peers that
 /// found the master down before us. The latter are about to start, or no majority would agree with
-/// us already, so half a step does, and an eighth more for each further one. That stays clear of
-/// whole steps: where of three sentinels each lets the next go first, the one that came late starts
-/// when the others still wait, and they hear of it.
+/// us already, so half a step does; and three sentinels that each wait for the next do not go on
+/// waiting, nor start together.
 pub fn stagger_ms(smaller: u64, earlier: u64, step_ms: u64) -> u64 {
     let later_ms = match earlier {
         0 => 0,
-        n => step_ms / 2 + (n - 1).min(MAX_LATER) * step_ms / 8,
+        n => step_ms / 2 + (n - 1).min(MAX_STEPS) * step_ms / 4,
     };
     smaller.min(MAX_STEPS) * step_ms + later_ms
 }
@@ -424,8 +421,8 @@ mod tests {
             (6, 0, 100, 500),
             (255, 0, 250, 1_250),
             (0, 1, 20, 10),
-            (0, 2, 80, 50),
-            (0, 255, 80, 60),
+            (0, 2, 80, 60),
+            (0, 255, 80, 140),
             (1, 1, 20, 30),
         ];
         for (smaller, earlier, step, wait) in table {

@@ -13,7 +13,7 @@ const LEGEND: &str = "\
 Each failover is that of one master whose process ends; detection: within which time all sentinels
 see that; host lost: one sentinel's host goes down with the master; of them C: sentinels that act as
 redis-sentinel does (they do not let others go first). candidacies and epochs: per failover.
-> 1 cand.: failovers that saw more than one candidacy; repeated: of them, those whose first
+In > 1 cand.: failovers that saw more than one candidacy; repeated: of them, those whose first
 candidacies all failed, so that a newer epoch was needed. Times: from the first odown to the last
 sentinel's switch. Saves take 2 ms where the latency is 0-1 ms, else 2 to 12 ms.
 ";
