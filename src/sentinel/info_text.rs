@@ -15,7 +15,7 @@ const MODELS_MAX: usize = 4;
 /// A text that comes out longer than this part of itself deserves a model of its own.
 const GOOD_PART: usize = 2;
 /// So many lines of the model are searched for the next one of a text.
-const LINES_AHEAD: usize = 64;
+const LINES_AHEAD: usize = 16;
 /// Equal bytes are counted in pieces of this size.
 const CHUNK_BYTES: usize = 32;
 
@@ -138,25 +138,19 @@ fn other_value(model: &[u8], text: &[u8]) -> (usize, usize) {
 /// The same for a line that is not the next of the model: it may be one further on there.
 fn other_line(model: &[u8], text: &[u8]) -> (usize, usize) {
     let line = &text[..line_len(text)];
-    let mut skip = 0;
+    // A field by its name, a heading as it stands; an empty line says nothing about where we are.
+    let name = line.iter().position(|byte| *byte == b':').map_or(line, |colon| &line[..=colon]);
+    let mut rest = if name.len() > b"\r\n".len() { model } else { &[] };
     for _ in 0..LINES_AHEAD {
-        let found = &model[skip..];
-        let found = &found[..line_len(found)];
-        if same_field(line, found) {
-            return (skip, 0);
+        if rest.is_empty() {
+            break;
         }
-        skip += found.len();
+        if rest.starts_with(name) {
+            return (model.len() - rest.len(), 0);
+        }
+        rest = &rest[line_len(rest)..];
     }
     (0, line.len())
-}
-
-fn same_field(a: &[u8], b: &[u8]) -> bool {
-    match (a.iter().position(|byte| *byte == b':'), b.get(..a.len())) {
-        (Some(colon), _) => b.get(..=colon) == a.get(..=colon),
-        // A heading; an empty line says nothing about where we are.
-        (None, Some(_)) => a == b && a.len() > b"\r\n".len(),
-        (None, None) => false,
-    }
 }
 
 /// Length of the first line, its end included.
