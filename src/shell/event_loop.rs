@@ -1,4 +1,8 @@
 //! The loop: one epoll, one thread, one turn after the other (architecture, contract 0).
+//!
+//! Listeners and clients have a poll of their own, nested in that of the loop: with thousands of
+//! links a turn may have thousands of sockets to read, and clients are served in between instead
+//! of after them. Due work is taken in small pieces until a millisecond is over.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
