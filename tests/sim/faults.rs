@@ -4,6 +4,7 @@
 use crate::net::{ConnKey, HostId, Segment, Us};
 use crate::property::{Property, violation};
 use crate::redis::Mode;
+use crate::redis::faults::Data;
 use crate::wire::{self, Stream, Value, Words};
 use crate::world::{Ev, MS, World};
 
@@ -16,8 +17,12 @@ impl World {
     }
 
     pub fn restart_server(&mut self, host: HostId) {
-        self.trace(|| format!("restart node {host}"));
-        self.farm.restart(self.now, host, &mut self.rng);
+        self.restart_server_with(host, Data::AtEnd);
+    }
+
+    pub fn restart_server_with(&mut self, host: HostId, data: Data) {
+        self.trace(|| format!("restart node {host} with its data {data:?}"));
+        self.farm.restart_with(self.now, host, data, &mut self.rng);
     }
 
     pub fn freeze_server(&mut self, host: HostId) {

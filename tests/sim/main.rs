@@ -29,6 +29,7 @@ mod redis;
 mod scenarios;
 mod scripts;
 mod settle;
+mod storm;
 #[path = "../support/mod.rs"]
 mod support;
 mod sweep;

@@ -90,6 +90,11 @@ pub fn run(make: impl FnOnce() -> World, live: impl FnOnce(&mut World)) -> (Outc
     }));
     CAUGHT.set(before);
     let at = world.as_ref().map_or(0, |world| world.now);
+    if ended.is_err()
+        && let Some(tail) = world.as_ref().and_then(|world| world.tracer.tail.as_ref())
+    {
+        tail.iter().for_each(|line| println!("{line}"));
+    }
     let outcome = match (ended, &mut world) {
         (Ok(()), Some(world)) => Outcome::Ok(Box::new(world.take_stats())),
         (Ok(()), None) => unreachable!("it was made"),
@@ -116,11 +121,12 @@ pub fn options_of(seed: u64, plan: &Plan) -> Options {
 /// Runs one seed under a plan.
 pub fn run_seed(seed: u64, plan: &Plan) -> Outcome {
     let (options, course) = plan.draw(seed);
-    let (tracing, hashing) = (plan.tracing, plan.hashing);
+    let (tracing, hashing, tail) = (plan.tracing, plan.hashing, plan.tail);
     let make = || {
         let mut world = World::new("sweep", seed, options);
         world.tracer.printing = tracing;
         world.tracer.hashing = hashing;
+        world.tracer.tail = tail.then(Default::default);
         world
     };
     run(make, |world| world.live(&course)).0

@@ -19,6 +19,8 @@ pub struct Plan {
     pub plain: bool,
     /// A line per event on standard error.
     pub tracing: bool,
+    /// The last lines of a world that fails are shown.
+    pub tail: bool,
     /// Wall clocks jump; nothing may come of it.
     pub wall_jumps: Option<bool>,
     /// Lines are hashed.

@@ -7,6 +7,7 @@ use crate::net::{HostId, Us};
 use crate::property::Property;
 use crate::redis::Mode;
 use crate::settle::{random_options, seeds};
+use crate::storm::{chance, mend, storm};
 use crate::world::{MS, Options, SECOND, Trap, World};
 
 /// In which time a healed group has to come to rest.
@@ -17,10 +18,6 @@ fn random_world(name: &'static str, seed: u64) -> World {
     let mut world = World::new(name, seed, random_options(&mut rng));
     world.discover();
     world
-}
-
-fn chance(world: &mut World, percent: u64) -> bool {
-    world.rng.below(100) < percent
 }
 
 /// The master is away, one way or the other; waits until all have another one.
@@ -357,51 +354,9 @@ fn chaos() {
     for seed in seeds(80) {
         let mut world = random_world("chaos", seed);
         world.options.save_fails_percent = [0, 0, 10][world.rng.below(3) as usize];
-        for _ in 0..12 {
-            trouble(&mut world);
-            let pause = world.rng.below(4_000) * MS;
-            world.run_for(pause);
-        }
+        storm(&mut world);
         world.options.save_fails_percent = 0;
-        world.heal();
-        for host in world.options.sentinels..world.options.sentinels + world.farm.servers.len() {
-            let server = world.farm.at(host).expect("a data node");
-            if !server.running {
-                world.restart_server(host);
-            } else if server.frozen {
-                world.thaw_server(host);
-            }
-        }
-        for at in 0..world.sentinels.len() {
-            if world.sentinels[at].node.is_none() {
-                world.restart_sentinel(at);
-            } else if world.sentinels[at].paused {
-                world.resume(at);
-            }
-        }
+        mend(&mut world);
         world.settle(REST);
-    }
-}
-
-fn trouble(world: &mut World) {
-    let at = world.rng.below(world.sentinels.len() as u64) as usize;
-    let host = world.farm.first + world.rng.below(world.farm.servers.len() as u64) as usize;
-    let server = world.farm.at(host).expect("a data node").clone();
-    match world.rng.below(10) {
-        0 | 1 if world.sentinels[at].node.is_none() => world.restart_sentinel(at),
-        0 | 1 => world.crash(at, false),
-        2 if world.sentinels[at].paused => world.resume(at),
-        2 if world.sentinels[at].runs() => world.pause(at),
-        3 | 4 => {
-            let hosts = world.options.sentinels + world.farm.servers.len();
-            let cut: Vec<HostId> = (0..hosts).filter(|_| chance(world, 30)).collect();
-            world.cut_off(&cut);
-        }
-        5 => world.heal(),
-        6 | 7 if server.running => world.kill_server(host),
-        8 if server.frozen => world.thaw_server(host),
-        8 if server.running => world.freeze_server(host),
-        _ if !server.running => world.restart_server(host),
-        _ => {}
     }
 }

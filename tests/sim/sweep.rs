@@ -69,6 +69,8 @@ impl Sweep {
                 bad => {
                     if !shared.failed.swap(true, Ordering::Relaxed) {
                         tell(seed, &self.plan, &bad);
+                        println!("what happened last:");
+                        run_seed(seed, &Plan { tail: true, ..self.plan });
                     }
                 }
             }

@@ -2,13 +2,20 @@
 //! whether two runs were the same.
 #![forbid(unsafe_code)]
 
+use std::collections::VecDeque;
+
 use crate::net::Us;
 
+/// So many lines are shown of a seed that failed in a sweep; a replay shows all.
+const TAIL_LINES: usize = 60;
+
 /// What becomes of the lines.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Tracer {
     /// They go to standard error.
     pub printing: bool,
+    /// The last ones are kept, to be shown if it fails.
+    pub tail: Option<VecDeque<String>>,
     /// They are hashed.
     pub hashing: bool,
     /// FNV-1a of all lines.
@@ -17,12 +24,19 @@ pub struct Tracer {
 
 impl Tracer {
     pub fn is_on(&self) -> bool {
-        self.printing || self.hashing
+        self.printing || self.hashing || self.tail.is_some()
     }
 
     pub fn line(&mut self, now: Us, text: &str) {
+        let shown = || format!("{:>10}.{:03} ms  {text}", now / 1_000, now % 1_000);
         if self.printing {
-            eprintln!("{:>10}.{:03} ms  {text}", now / 1_000, now % 1_000);
+            eprintln!("{}", shown());
+        }
+        if let Some(tail) = &mut self.tail {
+            if tail.len() == TAIL_LINES {
+                tail.pop_front();
+            }
+            tail.push_back(shown());
         }
         // The one line that tells the time of the wall clock.
         if !self.hashing || text.contains("Next failover delay") {

@@ -4,6 +4,7 @@
 use crate::hosts::DiskMode;
 use crate::net::{ConnKey, HostId};
 use crate::redis::Mode;
+use crate::redis::faults::Data;
 use crate::world::{MS, SECOND, World};
 
 /// A kind of fault.
@@ -224,7 +225,9 @@ impl World {
             }
             Fault::RestartNode => {
                 self.kill_server(host);
-                self.restart_server(host);
+                let all = [Data::AtEnd, Data::AtEnd, Data::Saved, Data::Empty];
+                let data = all[self.rng.below(4) as usize];
+                self.restart_server_with(host, data);
             }
             Fault::BusyNode => self.set_mode(host, Mode::Busy),
             Fault::LoadingNode => self.set_mode(host, Mode::Loading),

@@ -124,11 +124,6 @@ impl Farm {
         std::mem::take(&mut server.clients).into_keys().collect()
     }
 
-    /// Started again with the role of its config file and all its data.
-    pub fn restart(&mut self, now: Us, host: HostId, rng: &mut Rng) {
-        self.restart_with(now, host, Data::AtEnd, rng);
-    }
-
     /// Started again with the role of its config file and what its disk has; it loads that for
     /// as long as its times say.
     pub fn restart_with(&mut self, now: Us, host: HostId, data: Data, rng: &mut Rng) {
