@@ -14,6 +14,7 @@ mod played;
 mod script;
 
 use std::fs;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -57,6 +58,16 @@ fn differences(path: &Path, group: &mut dyn Group, model: bool) -> Vec<String> {
     found
 }
 
+/// What `play` gives; if it panics, that, and of which recording.
+fn to_its_end(path: &Path, play: impl FnOnce() -> Vec<String>) -> Vec<String> {
+    let played = std::panic::catch_unwind(AssertUnwindSafe(play));
+    played.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+        vec![format!("{}.txt: not played to its end: {text}", name(path))]
+    })
+}
+
 /// `-` was written and `+` came; what is equal at the ends is left out.
 fn differing(old: &[String], new: &[String]) -> String {
     let same = |(one, other): &(&String, &String)| one == other;
@@ -73,10 +84,7 @@ fn recorded_texts_hold_for_the_model() {
     let mut found = Vec::new();
     for path in files() {
         let play = || differences(&path, &mut played::Played::new(), true);
-        match std::panic::catch_unwind(play) {
-            Ok(differences) => found.extend(differences),
-            Err(_) => found.push(format!("{}: not played to its end", name(&path))),
-        }
+        found.extend(to_its_end(&path, play));
     }
     assert!(found.is_empty(), "{} differences\n{}", found.len(), found.join("\n"));
 }
@@ -95,6 +103,19 @@ fn wanted_differences_are_still_there() {
     }
 }
 
+/// On real processes: what differs from the file, which is written anew to `record`.
+fn play_live(path: &Path, record: bool) -> Vec<String> {
+    let Some(mut live) = live::Live::open(&name(path)) else { return Vec::new() };
+    if !record {
+        return differences(path, &mut live, false);
+    }
+    let script = Script::parse(&fs::read_to_string(path).expect("a recording"));
+    let said = script.play(&mut live, false);
+    println!("recorded {}", name(path));
+    fs::write(path, script.with(&said)).expect("it is written");
+    Vec::new()
+}
+
 /// A few at a time: most of it is waiting.
 #[test]
 fn recorded_texts_hold_for_redis_server() {
@@ -106,17 +127,8 @@ fn recorded_texts_hold_for_redis_server() {
         for _ in 0..4 {
             scope.spawn(|| {
                 while let Some(path) = next() {
-                    let Some(mut live) = live::Live::open(&name(&path)) else { return };
-                    if record {
-                        let text = fs::read_to_string(&path).expect("a recording");
-                        let script = Script::parse(&text);
-                        let said = script.play(&mut live, false);
-                        println!("recorded {}", name(&path));
-                        fs::write(&path, script.with(&said)).expect("it is written");
-                    } else {
-                        let differs = differences(&path, &mut live, false);
-                        found.lock().expect("no panic holds it").extend(differs);
-                    }
+                    let differs = to_its_end(&path, || play_live(&path, record));
+                    found.lock().expect("no panic holds it").extend(differs);
                 }
             });
         }

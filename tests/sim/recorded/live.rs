@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufReader, Write};
+use std::io::{self, BufReader, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -37,8 +37,8 @@ pub struct Live {
     to_here: Sender<(String, Option<Value>)>,
 }
 
-fn request(words: &[String]) -> Vec<u8> {
-    let refs: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+fn request(words: &[impl AsRef<str>]) -> Vec<u8> {
+    let refs: Vec<&[u8]> = words.iter().map(|word| word.as_ref().as_bytes()).collect();
     crate::wire::request(&refs)
 }
 
@@ -63,15 +63,20 @@ impl Live {
         });
     }
 
-    /// Any answer to INFO; the connection is gone on the other side when this returns.
+    /// Any answer to INFO.
     fn look(&self, name: &str) -> Option<String> {
-        let stream = TcpStream::connect(("127.0.0.1", self.nodes[name].port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_millis(500))).ok()?;
-        (&stream).write_all(b"*1\r\n$4\r\nINFO\r\n*1\r\n$4\r\nQUIT\r\n").ok()?;
+        self.ask(name, &["INFO"]).ok().map(|answer| answer.text())
+    }
+
+    /// Asks on a connection of its own, which is gone on the other side when this returns.
+    fn ask(&self, name: &str, words: &[&str]) -> io::Result<Value> {
+        let stream = TcpStream::connect(("127.0.0.1", self.nodes[name].port))?;
+        stream.set_read_timeout(Some(SHORT))?;
+        (&stream).write_all(&[request(words), request(&["QUIT"])].concat())?;
         let mut reader = BufReader::new(stream);
-        let text = Value::read(&mut reader).ok()?.text();
+        let answer = Value::read(&mut reader)?;
         while Value::read(&mut reader).is_ok() {}
-        Some(text)
+        Ok(answer)
     }
 }
 
@@ -80,7 +85,7 @@ impl Group for Live {
         let (dir, port) = (self.world.new_dir(name), self.world.port());
         let mut text = format!(
             "port {port}\nbind 127.0.0.1\ndir {}\nlogfile {}\nsave \"\"\n\
-             repl-ping-replica-period 3600\nrepl-diskless-sync-delay 0\n\
+             repl-ping-replica-period 3600\nrepl-timeout 3600\nrepl-diskless-sync-delay 0\n\
              enable-debug-command local\nrdbcompression no\nbusy-reply-threshold 50\n",
             dir.display(),
             dir.join("log").display(),
@@ -117,6 +122,9 @@ impl Group for Live {
         let stream = TcpStream::connect(("127.0.0.1", self.nodes[node].port)).expect("it listens");
         stream.set_nodelay(true).expect("a socket option");
         let mut reader = BufReader::new(stream.try_clone().expect("a second handle"));
+        // A connection that is made waits to be accepted; one that was answered counts.
+        (&stream).write_all(&request(&["PING"])).expect("the connection is open");
+        Value::read(&mut reader).expect("any answer");
         let (to_here, of) = (self.to_here.clone(), name.to_owned());
         std::thread::spawn(move || {
             loop {
@@ -137,7 +145,8 @@ impl Group for Live {
 
     fn close(&mut self, conn: &str) {
         let stream = self.conns.remove(conn).expect("a connection of the script");
-        let _ = stream.shutdown(Shutdown::Both);
+        // The reader sees the end when the other side has closed, too.
+        let _ = stream.shutdown(Shutdown::Write);
     }
 
     fn fault(&mut self, what: &str, name: &str) {
@@ -150,19 +159,21 @@ impl Group for Live {
             "empty" => fs::remove_file(node.dir.join("dump.rdb")).expect("it has saved"),
             "lose" => fs::remove_dir_all(&node.dir).expect("it has a directory"),
             "refuse-info" => {
-                let stream = TcpStream::connect(("127.0.0.1", node.port)).expect("it listens");
-                let words: Vec<_> = "ACL SETUSER default -info".split(' ').collect();
-                let words: Vec<_> = words.into_iter().map(str::to_owned).collect();
-                (&stream).write_all(&request(&words)).expect("it is open");
-                assert!(Value::read(&mut BufReader::new(stream)).expect("a reply").is_ok());
+                let said = self.ask(name, &["ACL", "SETUSER", "default", "-info"]);
+                assert!(said.expect("a reply").is_ok());
             }
             "restart" => self.launch(name),
             _ => panic!("no such step: {what}"),
         }
     }
 
+    fn set(&mut self, node: &str, setting: &str, value: &str) {
+        let said = self.ask(node, &["CONFIG", "SET", setting, value]).expect("a reply");
+        assert!(said.is_ok(), "{setting}: {}", said.text());
+    }
+
     fn info(&mut self, node: &str) -> String {
-        self.look(node).unwrap_or_default()
+        wait::wait("an answer to INFO", LONG, || self.look(node).ok_or("none".to_owned()))
     }
 
     fn wait(&mut self, seconds: u64) {

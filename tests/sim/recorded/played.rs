@@ -16,7 +16,7 @@ const MS: Us = 1_000;
 /// More nodes than any recording has.
 const HOSTS: usize = 16;
 /// How many keys `DEBUG POPULATE` makes in the recordings: delays are given per key.
-const KEYS: Us = 100;
+const KEYS: Us = 1_000;
 
 pub struct Played {
     farm: Farm,
@@ -130,7 +130,7 @@ impl Group for Played {
     fn node(&mut self, name: &str, of: Option<&str>, lines: &[&str]) {
         let master = of.map(|of| self.nodes[of]);
         let host = self.farm.add(master, &mut self.rng);
-        self.farm.at_mut(host).times.timeout_us = 60_000 * MS;
+        self.farm.at_mut(host).times.timeout_us = 3_600_000 * MS;
         for line in lines {
             self.configure(host, line);
         }
@@ -193,6 +193,12 @@ impl Group for Played {
             }
             _ => panic!("no such step: {what}"),
         }
+    }
+
+    fn set(&mut self, node: &str, setting: &str, value: &str) {
+        let host = self.nodes[node];
+        self.configure(host, &format!("{setting} {value}"));
+        self.farm.delay_no_longer(self.now, host);
     }
 
     fn info(&mut self, node: &str) -> String {

@@ -6,8 +6,11 @@
 //! a: MULTI | SLAVEOF $m | EXEC        requests in one write; $m is the address of m, two words
 //! until r1 slave0 state=online        waits for a line of INFO that contains all these words,
 //!                                     or such an error instead of INFO
-//! level m                             waits until all replicas have told m that they have all
-//! info m                              INFO on a connection that is closed again
+//! level m                             waits until all replicas have just told m that they have all
+//! info m                              INFO on a connection that is closed again; right behind
+//!                                     `until m` or `level m` the very one that was waited for
+//! set m key-load-delay 0              CONFIG SET on such a connection; what the value before it
+//!                                     delays goes on at once
 //! wait 2                              lets that many seconds pass
 //! close a
 //! kill m, restart m, empty m, freeze m, thaw m, lose m, refuse-info m
@@ -33,7 +36,9 @@ pub trait Group {
     fn close(&mut self, conn: &str);
     /// `kill`, `restart`, `empty`, `freeze`, `thaw`, `lose`, `refuse-info`.
     fn fault(&mut self, what: &str, node: &str);
-    /// INFO of a node on a connection of its own; empty if it does not answer.
+    /// CONFIG SET; what the value before it delays goes on at once.
+    fn set(&mut self, node: &str, setting: &str, value: &str);
+    /// INFO of a node on a connection of its own; empty if it cannot answer.
     fn info(&mut self, node: &str) -> String;
     fn wait(&mut self, seconds: u64);
     /// A short time passes.
@@ -44,7 +49,7 @@ pub trait Group {
 }
 
 /// Looks at INFO before `until` gives up; each is followed by a short pause.
-const MOST_LOOKS: u32 = 1_000;
+const MOST_LOOKS: u32 = 3_000;
 
 pub struct Step {
     /// Where it stands in the file, from 1.
@@ -108,7 +113,7 @@ impl Script {
 
     /// Does all steps; what came of each. `known`: the file says how much comes.
     pub fn play(&self, group: &mut dyn Group, known: bool) -> Vec<Vec<String>> {
-        let mut play = Play { group, plain: Plain::default() };
+        let mut play = Play { group, plain: Plain::default(), waited_for: None };
         self.steps().map(|step| play.step(step, known)).collect()
     }
 }
@@ -116,18 +121,22 @@ impl Script {
 struct Play<'a> {
     group: &'a mut dyn Group,
     plain: Plain,
+    /// The INFO that ended the last step, if that waited for one. Another look, later, could
+    /// already show something else.
+    waited_for: Option<(String, String)>,
 }
 
 impl Play<'_> {
     fn step(&mut self, step: &Step, known: bool) -> Vec<String> {
         let mut said = Vec::new();
+        let waited_for = self.waited_for.take();
         match step.text.split_once(": ") {
             Some((conn, requests)) if !conn.contains(' ') => {
                 let requests: Vec<_> =
                     requests.split(" | ").map(|request| self.words(request)).collect();
                 self.group.send(conn, &requests);
             }
-            _ => self.other_step(&step.text, &mut said),
+            _ => self.other_step(step, waited_for, &mut said),
         }
         let things = things(&step.said);
         let looked = usize::from(step.text.starts_with("info "));
@@ -142,7 +151,13 @@ impl Play<'_> {
         said
     }
 
-    fn other_step(&mut self, text: &str, said: &mut Vec<String>) {
+    fn other_step(
+        &mut self,
+        step: &Step,
+        waited_for: Option<(String, String)>,
+        said: &mut Vec<String>,
+    ) {
+        let text = &step.text;
         let words: Vec<&str> = text.split(' ').collect();
         match words[..] {
             ["node", ..] => {
@@ -159,33 +174,39 @@ impl Play<'_> {
             ["conn", name, node] => self.group.conn(name, node),
             ["close", conn] => self.group.close(conn),
             ["wait", seconds] => self.group.wait(seconds.parse().expect("seconds")),
+            ["set", node, setting, value] => self.group.set(node, setting, value),
             ["info", node] => {
-                let text = self.group.info(node);
+                let waited_for = waited_for.filter(|(of, _)| of == node);
+                let text = waited_for.map_or_else(|| self.group.info(node), |(_, text)| text);
                 self.plain.value(node, &Value::Bulk(text.into_bytes()), said);
             }
-            ["until", node, ref wanted @ ..] => self.until(text, node, |plain, info| {
+            ["until", node, ref wanted @ ..] => self.until(step, node, |plain, info| {
                 let holds = |line: String| wanted.iter().all(|word| line.contains(word));
                 match info.starts_with("# ") {
                     true => info.lines().filter_map(|line| plain.info_line(line)).any(holds),
                     false => holds(info.to_owned()),
                 }
             }),
-            ["level", node] => self.until(text, node, |_, info| is_level(info)),
+            ["level", node] => self.until(step, node, |_, info| is_level(info)),
             [what, node] => self.group.fault(what, node),
             _ => panic!("no such step: {text}"),
         }
     }
 
-    fn until(&mut self, text: &str, node: &str, holds: impl Fn(&mut Plain, &str) -> bool) {
+    fn until(&mut self, step: &Step, node: &str, holds: impl Fn(&mut Plain, &str) -> bool) {
         let mut info = String::new();
         for _ in 0..MOST_LOOKS {
             info = self.group.info(node);
             if holds(&mut self.plain.clone(), &info) {
+                self.waited_for = Some((node.to_owned(), info));
                 return;
             }
             self.group.breathe();
         }
-        panic!("never: {text}; last seen:\n{info}");
+        let plain: Vec<String> =
+            info.lines().filter_map(|line| self.plain.info_line(line)).collect();
+        let seen = if plain.is_empty() { info } else { plain.join("\n    ") };
+        panic!("never, line {}: {}; last seen:\n    {seen}", step.line, step.text);
     }
 
     /// Words of a request; `"` holds words with blanks together.
@@ -210,11 +231,13 @@ impl Play<'_> {
     }
 }
 
-/// Whether all replicas that the node lists have told that they have all it has.
+/// Whether all replicas that the node lists have told that they have all it has, and not long ago.
 fn is_level(info: &str) -> bool {
     let mine = info.lines().find_map(|line| line.strip_prefix("master_repl_offset:"));
     let of_replica = |line: &'_ str| line.starts_with("slave") && line.contains(",offset=");
-    let told = |line: &str, mine: &str| line.contains(&format!(",offset={mine},"));
+    let told = |line: &str, mine: &str| {
+        ["0", "1"].iter().any(|lag| line.ends_with(&format!(",offset={mine},lag={lag}")))
+    };
     mine.is_some_and(|mine| info.lines().filter(|l| of_replica(l)).all(|l| told(l, mine)))
 }
 

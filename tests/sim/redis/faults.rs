@@ -4,7 +4,7 @@
 use sentineld::util::rng::Rng;
 
 use super::history::{History, Id};
-use super::replication::Link;
+use super::replication::{Link, Phase};
 use super::{Farm, Mode, Script, Server};
 use crate::net::{ConnKey, HostId, Us};
 
@@ -110,6 +110,22 @@ impl Farm {
     pub fn set_master(&mut self, now: Us, rng: &mut Rng, host: HostId, master: Option<HostId>) {
         assert_ne!(master, Some(host), "a node cannot replicate from itself");
         self.at_mut(host).follow(now, rng, master);
+    }
+
+    /// What waits for the times of this node goes on: its loading, and transfers from it that have
+    /// not begun.
+    pub fn delay_no_longer(&mut self, now: Us, host: HostId) {
+        for server in &mut self.servers {
+            let (own, its_replica) = (server.host == host, server.master == Some(host));
+            match &mut server.link {
+                Link::Syncs { phase: Phase::Asked, until, .. } if its_replica => *until = now,
+                Link::Syncs { phase: Phase::Loads(_), until, .. } if own => *until = now,
+                _ => {}
+            }
+            if own {
+                server.loading_until = server.loading_until.map(|_| now);
+            }
+        }
     }
 
     /// The process is gone; all its connections close.
