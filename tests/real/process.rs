@@ -2,6 +2,7 @@
 
 use crate::support::client::{Client, Endpoint};
 use crate::support::group::{Group, GroupOptions, MASTER};
+use crate::support::ports;
 use crate::support::process::{Process, Stray};
 use crate::support::sentinel::{Program, Sentinel, SentinelOptions};
 use crate::support::wait::{self, LONG, SHORT};
@@ -238,4 +239,18 @@ fn a_file_that_cannot_be_written_stops_nothing() {
         let reply = sentinel.ask(&["SENTINEL", "FLUSHCONFIG"]);
         wait::expect(reply.is_ok(), reply)
     });
+}
+
+#[test]
+fn a_port_is_free_while_nobody_listens_there() {
+    let world = world!();
+    let port = world.port();
+    assert!(ports::is_free(port));
+    for address in ["127.0.0.1", "0.0.0.0", "::1"] {
+        // There may be no second family here.
+        let Ok(listener) = std::net::TcpListener::bind((address, port)) else { continue };
+        assert!(!ports::is_free(port), "{address}");
+        drop(listener);
+        wait::wait("it to be free again", SHORT, || wait::expect(ports::is_free(port), address));
+    }
 }

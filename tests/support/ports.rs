@@ -5,7 +5,7 @@
 //! can meet itself. A port is reserved across test programs by an abstract unix socket, which the
 //! system drops with its owner.
 
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::fs;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const FIRST: u32 = 11_000;
 /// How many ports there are to choose from.
 const COUNT: u32 = 20_000;
+/// The state of a listening socket in `/proc/net/tcp`.
+const LISTENING: &str = "0A";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -24,7 +26,7 @@ pub struct Port {
     _lock: UnixListener,
 }
 
-/// Reserves a port that is free on the loopback addresses of both families.
+/// Reserves a port on which nobody listens, at whatever address of both families.
 pub fn reserve() -> Port {
     let start = std::process::id().wrapping_mul(7919);
     for _ in 0..COUNT {
@@ -42,10 +44,18 @@ pub fn reserve() -> Port {
     panic!("no free port in {FIRST}..{}", FIRST + COUNT);
 }
 
-fn is_free(number: u16) -> bool {
-    let taken_v6 = match TcpListener::bind((Ipv6Addr::LOCALHOST, number)) {
-        Ok(_) => false,
-        Err(error) => error.kind() == std::io::ErrorKind::AddrInUse,
-    };
-    TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() && !taken_v6
+/// Whether nobody listens there. It is looked up, not tried: a socket bound for the trial would
+/// live on, after it was closed here, in every process that another thread begins meanwhile, up to
+/// its exec.
+pub fn is_free(number: u16) -> bool {
+    let wanted = format!(":{number:04X}");
+    ["tcp", "tcp6"].iter().all(|family| {
+        // Of the thread: some tests are in a network of their own. No file: no such family.
+        let table = fs::read_to_string(format!("/proc/thread-self/net/{family}"));
+        !table.unwrap_or_default().lines().any(|line| {
+            let mut words = line.split_whitespace().skip(1);
+            let (local, state) = (words.next(), words.nth(1));
+            state == Some(LISTENING) && local.is_some_and(|local| local.ends_with(&wanted))
+        })
+    })
 }
