@@ -47,7 +47,7 @@ fn assert_refuses(voter: &Voter, epoch: i64, reason: &str) {
 #[track_caller]
 fn assert_recovered(voter: &mut Voter, epoch: i64) {
     voter.sentinel.ok(&["SENTINEL", "FLUSHCONFIG"]);
-    assert_eq!(voter.ask(epoch, &id('c')), (id('c'), epoch));
+    assert_eq!(voter.ask_until_voted(epoch, &id('c')), (id('c'), epoch));
     voter.wait_master_up();
     voter.assert_calm();
     voter.sentinel.restart();

@@ -44,6 +44,15 @@ impl Mounts {
         self.add(point);
     }
 
+    /// A new directory with an empty config file in it that is mounted by itself.
+    pub fn config_on_itself(&mut self, world: &World) -> PathBuf {
+        let dir = world.new_dir("mounted");
+        let config = dir.join("sentinel.conf");
+        fs::write(&config, "").expect("it is written");
+        self.on_itself(&config);
+        dir
+    }
+
     /// A new directory that takes no new file, with a writable empty config file in it.
     pub fn read_only_around_config(&mut self, world: &World) -> PathBuf {
         let dir = world.new_dir("read-only");

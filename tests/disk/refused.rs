@@ -22,7 +22,7 @@ fn assert_warned(voter: &Voter, reason: &str) {
 fn assert_saves_in_place(voter: &mut Voter, dir: &Path) {
     let inode = fs::metadata(&voter.sentinel.config).unwrap().ino();
     for epoch in 1..=3 {
-        assert_eq!(voter.ask(epoch, &id('a')), (id('a'), epoch));
+        assert_eq!(voter.ask_until_voted(epoch, &id('a')), (id('a'), epoch));
         voter.sentinel.restart();
         assert_eq!(voter.ask(epoch, &id('b')), ("*".into(), epoch), "a second vote");
     }
@@ -38,10 +38,7 @@ fn assert_saves_in_place(voter: &mut Voter, dir: &Path) {
 fn file_mounted_by_itself() {
     let world = world!(only_ours: "it cannot write in place");
     let Some(mut mounts) = Mounts::new(&world) else { return };
-    let dir = world.new_dir("mounted");
-    let config = dir.join("sentinel.conf");
-    fs::write(&config, "").unwrap();
-    mounts.on_itself(&config);
+    let dir = mounts.config_on_itself(&world);
     let mut voter = Voter::start(&world, Some(dir.clone()));
     assert_warned(&voter, "Device or resource busy");
     assert_saves_in_place(&mut voter, &dir);
@@ -78,7 +75,7 @@ fn file_system_turns_read_only() {
         let text = voter.sentinel.config_text();
         wait::expect(text.contains("sentinel current-epoch 1"), text)
     });
-    assert_eq!(voter.ask(2, &id('c')), (id('c'), 2));
+    assert_eq!(voter.ask_until_voted(2, &id('c')), (id('c'), 2));
     voter.assert_calm();
     voter.sentinel.restart();
     assert_eq!(voter.ask(2, &id('d')), ("*".into(), 2), "a second vote");

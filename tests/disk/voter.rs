@@ -92,6 +92,13 @@ impl Voter {
         })
     }
 
+    /// What a vote came to that was told as `first`: that, or, if the save took longer than an
+    /// answer may, what is told later.
+    #[track_caller]
+    pub fn told_or_voted(&self, first: Told, epoch: i64, candidate: &str) -> Told {
+        if first.0 == "*" { self.ask_until_voted(epoch, candidate) } else { first }
+    }
+
     /// Wants that neither the master nor time itself was misjudged.
     #[track_caller]
     pub fn assert_calm(&self) {

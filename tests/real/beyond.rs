@@ -20,6 +20,8 @@ fn switch_is_told_at_the_promotion_and_not_after_the_last_replica() {
     let world = world!(only_ours: "it tells the switch at the end of the failover");
     let options = GroupOptions {
         replicas: 2,
+        // A replica that is held for down holds nothing back.
+        down_after_ms: 120_000,
         failover_timeout_ms: 30_000,
         node_lines: vec![(2, "replica-priority 200".into())],
         ..GroupOptions::default()

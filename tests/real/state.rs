@@ -90,6 +90,7 @@ fn same_id_at_a_new_address_moves() {
     let mut group = Group::new(&world, 1, 3);
     let recorder = group.sentinels[0].record();
     let id = group.sentinels[2].id();
+    group.sentinels[2].wait_config_line(&format!("sentinel myid {id}"));
     group.sentinels[2].kill();
     let mut moved = Sentinel::prepare(&world, &SentinelOptions::default());
     let text = group.sentinels[2].config_text();

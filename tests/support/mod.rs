@@ -13,6 +13,7 @@ pub mod group;
 pub mod node;
 pub mod ports;
 pub mod process;
+pub mod pulse;
 pub mod recorder;
 pub mod sentinel;
 pub mod value;
