@@ -5,17 +5,19 @@
 //! can meet itself. A port is reserved across test programs by an abstract unix socket, which the
 //! system drops with its owner.
 
-use std::fs;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// First port that is handed out.
 const FIRST: u32 = 11_000;
 /// How many ports there are to choose from.
 const COUNT: u32 = 20_000;
-/// The state of a listening socket in `/proc/net/tcp`.
-const LISTENING: &str = "0A";
+/// Longer than a connection on this machine takes.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -26,7 +28,7 @@ pub struct Port {
     _lock: UnixListener,
 }
 
-/// Reserves a port on which nobody listens, at whatever address of both families.
+/// Reserves a port on which nobody listens at the loopback addresses of both families.
 pub fn reserve() -> Port {
     let start = std::process::id().wrapping_mul(7919);
     for _ in 0..COUNT {
@@ -44,18 +46,14 @@ pub fn reserve() -> Port {
     panic!("no free port in {FIRST}..{}", FIRST + COUNT);
 }
 
-/// Whether nobody listens there. It is looked up, not tried: a socket bound for the trial would
-/// live on, after it was closed here, in every process that another thread begins meanwhile, up to
-/// its exec.
+/// Whether nobody listens there. A connection is tried, not the port itself: a socket bound for
+/// the trial would live on, after it was closed here, in every process that another thread begins
+/// meanwhile, up to its exec.
 pub fn is_free(number: u16) -> bool {
-    let wanted = format!(":{number:04X}");
-    ["tcp", "tcp6"].iter().all(|family| {
-        // Of the thread: some tests are in a network of their own. No file: no such family.
-        let table = fs::read_to_string(format!("/proc/thread-self/net/{family}"));
-        !table.unwrap_or_default().lines().any(|line| {
-            let mut words = line.split_whitespace().skip(1);
-            let (local, state) = (words.next(), words.nth(1));
-            state == Some(LISTENING) && local.is_some_and(|local| local.ends_with(&wanted))
-        })
+    let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    loopback.into_iter().all(|address| {
+        let tried = TcpStream::connect_timeout(&(address, number).into(), CONNECT_TIMEOUT);
+        // Who stands still may not even refuse. Any other error: there is no such family.
+        tried.is_err_and(|error| error.kind() != ErrorKind::TimedOut)
     })
 }
