@@ -3,6 +3,9 @@
 //! Everything here works on byte slices and `Vec<u8>`; nothing knows connections or commands.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+#[path = "../../tests/support/feed.rs"]
+mod feed;
 pub mod reply;
 pub mod request;
 pub mod write;

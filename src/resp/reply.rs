@@ -249,28 +249,16 @@ fn read_bulk(buffer: &[u8], kind: u8, len: usize, start: usize) -> Result<Piece<
 mod tests {
     use super::Reply::*;
     use super::*;
+    use crate::resp::feed;
     use crate::util::rng::Rng;
 
     /// Feeds the chunks one after the other; what was read, as text, and the error if there is one.
     fn feed(chunks: &[&[u8]]) -> (Vec<String>, Option<Malformed>) {
-        let (mut parser, mut buffer) = (ReplyParser::default(), Vec::new());
-        let mut replies = Vec::new();
-        for chunk in chunks {
-            buffer.extend_from_slice(chunk);
-            loop {
-                let used = match parser.next(&buffer) {
-                    Ok(None) => break,
-                    Ok(Some((reply, used))) => {
-                        assert!(used > 0 && used <= buffer.len());
-                        replies.push(format!("{reply:?}"));
-                        used
-                    }
-                    Err(error) => return (replies, Some(error)),
-                };
-                buffer.drain(..used);
-            }
-        }
-        (replies, None)
+        let mut parser = ReplyParser::default();
+        feed::feed(chunks, |bytes| {
+            let next = parser.next(bytes)?;
+            Ok(next.map(|(reply, used)| (format!("{reply:?}"), used)))
+        })
     }
 
     /// Feeds `bytes` whole, torn at every boundary, and byte by byte.

@@ -338,6 +338,7 @@ fn after_line(buffer: &[u8]) -> Option<(&[u8], &[u8])> {
 mod tests {
     use super::ProtocolError::*;
     use super::*;
+    use crate::resp::feed;
     use crate::util::rng::Rng;
 
     const LIMITS: Limits = Limits { args: 1 << 20, bulk_bytes: 1 << 20, authenticated: true };
@@ -347,25 +348,10 @@ mod tests {
     type Outcome = (Vec<Request>, Option<ProtocolError>);
 
     fn feed(chunks: &[&[u8]], limits: Limits) -> Outcome {
-        let (mut parser, mut buffer) = (RequestParser::default(), Vec::new());
-        let mut requests = Vec::new();
-        for chunk in chunks {
-            buffer.extend_from_slice(chunk);
-            loop {
-                match parser.next(&buffer, limits) {
-                    Ok(None) => break,
-                    Ok(Some((request, used))) => {
-                        assert!(used > 0 && used <= buffer.len());
-                        buffer.drain(..used);
-                        if !request.is_empty() {
-                            requests.push(request);
-                        }
-                    }
-                    Err(error) => return (requests, Some(error)),
-                }
-            }
-        }
-        (requests, None)
+        let mut parser = RequestParser::default();
+        let (mut requests, error) = feed::feed(chunks, |bytes| parser.next(bytes, limits));
+        requests.retain(|request| !request.is_empty());
+        (requests, error)
     }
 
     fn request(words: &[&[u8]]) -> Request {

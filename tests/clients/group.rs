@@ -3,7 +3,7 @@
 use super::clients::Variant;
 use super::proxy::{Journal, Proxy};
 use super::support::client::Client;
-use super::support::group::{GroupOptions, MASTER, monitor_lines};
+use super::support::group::{GroupOptions, MASTER, found_all, monitor_lines};
 use super::support::node::{Node, NodeOptions, Role};
 use super::support::sentinel::{Sentinel, SentinelOptions};
 use super::support::wait::{self, LONG};
@@ -52,7 +52,8 @@ impl ClientGroup {
             group.expect_limits(variant);
         }
         for sentinel in &group.sentinels {
-            wait::wait("the group to be discovered", LONG, || found_all(sentinel));
+            let found = || found_all(sentinel, REPLICAS, SENTINELS - 1);
+            wait::wait("the group to be discovered", LONG, found);
         }
         group
     }
@@ -131,20 +132,4 @@ fn sentinel_options(variant: Variant, master_port: u16, announced_port: u16) -> 
         options.lines.push(format!("user {user} on >{password} {CLIENT_RIGHTS}"));
     }
     options
-}
-
-fn found_all(sentinel: &Sentinel) -> Result<(), String> {
-    let fields = sentinel.master(MASTER);
-    let count = |field: &str| fields.get(field).cloned().unwrap_or_default();
-    wait::expect_eq(count("flags"), "master".into())?;
-    wait::expect_eq(count("num-slaves"), REPLICAS.to_string())?;
-    wait::expect_eq(count("num-other-sentinels"), (SENTINELS - 1).to_string())?;
-    for replica in sentinel.replicas(MASTER) {
-        wait::expect_eq(replica["flags"].as_str(), "slave")?;
-        wait::expect_eq(replica["master-link-status"].as_str(), "ok")?;
-    }
-    for peer in sentinel.peers(MASTER) {
-        wait::expect_eq(peer["flags"].as_str(), "sentinel")?;
-    }
-    Ok(())
 }

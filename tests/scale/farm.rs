@@ -4,13 +4,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use sentineld::config::load::{Files, load};
+use sentineld::config::load::load;
 use sentineld::node::{Endpoint, Node, ProcessFacts, Setup};
 use sentineld::sentinel::action::Action;
 use sentineld::util::ident::ConnId;
 use sentineld::util::time::{Clock, Mono, Wall};
 
 use crate::count;
+use crate::no_files::NoFiles;
 
 const HELLO: &str = "__sentinel__:hello";
 const PEER_IDS: [&str; 2] =
@@ -126,30 +127,6 @@ pub struct Farm {
     pub peer_backlog_max: usize,
     /// How often a connection was to be read at once again.
     pub gathering_ended: u64,
-}
-
-struct NoFiles;
-
-impl Files for NoFiles {
-    fn read(&mut self, _path: &[u8]) -> Result<Vec<u8>, String> {
-        Err("No such file or directory".to_owned())
-    }
-
-    fn glob(&mut self, _pattern: &[u8]) -> Vec<Vec<u8>> {
-        Vec::new()
-    }
-
-    fn chdir(&mut self, _dir: &[u8]) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn is_executable(&mut self, _path: &[u8]) -> bool {
-        true
-    }
-
-    fn can_append(&mut self, _path: &[u8]) -> Result<(), String> {
-        Ok(())
-    }
 }
 
 fn data_ip(group: usize, number: usize) -> Ipv4Addr {

@@ -6,6 +6,8 @@
 
 mod count;
 mod farm;
+#[path = "../support/no_files.rs"]
+mod no_files;
 
 use farm::{Farm, Options};
 

@@ -4,31 +4,7 @@
 // The same modules as in the test; what only its scenarios use lies idle here.
 #![allow(dead_code)]
 
-mod brain;
-mod checks;
-mod conns;
-mod coverage;
-mod cpeer;
-mod election_table;
-mod elections;
-mod faults;
-mod hosts;
-mod live;
-mod net;
-mod operate;
-mod outcome;
-mod plan;
-mod property;
-mod queue;
-mod redis;
-mod scripts;
-mod settle;
-mod sweep;
-mod taps;
-mod trace;
-mod trouble;
-mod wire;
-mod world;
+include!("modules.rs");
 
 use std::process::ExitCode;
 

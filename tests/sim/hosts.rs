@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use sentineld::config::load::{Files, load};
+use sentineld::config::load::load;
 use sentineld::node::{Closed, Endpoint, Node, ProcessFacts, Setup};
 use sentineld::sentinel::action::Action;
 use sentineld::util::defect::{Defect, defect};
@@ -17,6 +17,7 @@ use crate::brain::{Brain, Save};
 use crate::checks::FileView;
 use crate::cpeer::CPeer;
 use crate::net::{ConnKey, HostId, Net, Segment, Side, Us, WINDOW_BYTES};
+use crate::no_files::NoFiles;
 use crate::property::{Property, ensure, violation};
 use crate::wire::show;
 use crate::world::{Ev, MS, SECOND, World};
@@ -96,31 +97,6 @@ pub struct SentinelHost {
     stalled_until: Us,
     /// Scripts that run, since when, and whether they were killed.
     pub children: BTreeMap<i32, (Us, bool)>,
-}
-
-/// A file system with nothing in it.
-struct NoFiles;
-
-impl Files for NoFiles {
-    fn read(&mut self, _path: &[u8]) -> Result<Vec<u8>, String> {
-        Err("No such file or directory".to_owned())
-    }
-
-    fn glob(&mut self, _pattern: &[u8]) -> Vec<Vec<u8>> {
-        Vec::new()
-    }
-
-    fn chdir(&mut self, _dir: &[u8]) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn is_executable(&mut self, _path: &[u8]) -> bool {
-        true
-    }
-
-    fn can_append(&mut self, _path: &[u8]) -> Result<(), String> {
-        Ok(())
-    }
 }
 
 /// Puts a key into a list that it is not in yet.

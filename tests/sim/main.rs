@@ -17,6 +17,8 @@ mod hosts;
 mod live;
 mod mixed;
 mod net;
+#[path = "../support/no_files.rs"]
+mod no_files;
 mod nodes;
 mod operate;
 mod operators;

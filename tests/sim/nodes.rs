@@ -2,27 +2,17 @@
 //! INFO that does not come, files that cannot be written.
 #![forbid(unsafe_code)]
 
-use sentineld::util::rng::Rng;
-
-use crate::net::{HostId, Us};
+use crate::net::Us;
 use crate::redis::faults::{ConfigFile, Data, InfoAnswer};
-use crate::settle::{random_options, seeds};
-use crate::world::{MS, Options, SECOND, World};
+use crate::settle::seeds;
+use crate::storm::{await_failover, random_world_with};
+use crate::world::{MS, SECOND, World};
 
 /// In which time a healed group has to come to rest.
 const REST: Us = 120 * SECOND;
 
 fn world_of(name: &'static str, seed: u64, replicas: usize) -> World {
-    let mut rng = Rng::new(seed ^ 0x5eed);
-    let options = Options { replicas, ..random_options(&mut rng) };
-    let mut world = World::new(name, seed, options);
-    world.discover();
-    world
-}
-
-fn await_failover(world: &mut World, old: HostId) {
-    let limit = world.options.down_after_ms * MS + 40 * SECOND;
-    world.await_for("all have a new master", limit, |world| world.all_moved(0, old));
+    random_world_with(name, seed, |options, _| options.replicas = replicas)
 }
 
 /// The old master comes back as a master with nothing and is made a replica.

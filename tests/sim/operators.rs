@@ -5,6 +5,7 @@ use sentineld::util::rng::Rng;
 
 use crate::net::{HostId, Net, Us};
 use crate::settle::{random_options, seeds};
+use crate::storm::{random_world, random_world_with};
 use crate::wire::Value;
 use crate::world::{MS, Options, SECOND, World};
 
@@ -18,9 +19,7 @@ fn ok(reply: &Value) {
 #[test]
 fn forced_failover() {
     for seed in seeds(40) {
-        let mut rng = Rng::new(seed ^ 0x5eed);
-        let mut world = World::new("forced_failover", seed, random_options(&mut rng));
-        world.discover();
+        let mut world = random_world("forced_failover", seed);
         for _ in 0..3 {
             let at = world.rng.below(world.options.sentinels as u64) as usize;
             let old = world.held_master(at, 0).expect("it is monitored");
@@ -36,10 +35,8 @@ fn forced_failover() {
 #[test]
 fn two_forced_failovers_at_once() {
     for seed in seeds(40) {
-        let mut rng = Rng::new(seed ^ 0x5eed);
-        let options = Options { replicas: 3, ..random_options(&mut rng) };
-        let mut world = World::new("two_forced_failovers_at_once", seed, options);
-        world.discover();
+        let three = |options: &mut Options, _: &mut Rng| options.replicas = 3;
+        let mut world = random_world_with("two_forced_failovers_at_once", seed, three);
         let first = world.tell(0, &[b"SENTINEL", b"FAILOVER", b"m0"]);
         let second = world.tell(1, &[b"SENTINEL", b"FAILOVER", b"m0"]);
         world.answer(first);

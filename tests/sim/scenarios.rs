@@ -4,39 +4,22 @@
 use sentineld::util::rng::Rng;
 
 use crate::net::{HostId, Us};
-use crate::property::Property;
 use crate::redis::Mode;
-use crate::settle::{random_options, seeds};
-use crate::storm::{chance, mend, storm};
+use crate::settle::seeds;
+use crate::storm::{
+    await_failover, chance, crash_at_a_step, mend, random_world, random_world_with, replace_master,
+    storm,
+};
 use crate::world::{MS, Options, SECOND, Trap, World};
 
 /// In which time a healed group has to come to rest.
 const REST: Us = 120 * SECOND;
 
-fn random_world(name: &'static str, seed: u64) -> World {
-    let mut rng = Rng::new(seed ^ 0x5eed);
-    let mut world = World::new(name, seed, random_options(&mut rng));
-    world.discover();
-    world
-}
-
-/// The master is away, one way or the other; waits until all have another one.
-fn await_failover(world: &mut World, old: HostId) {
-    let limit = world.options.down_after_ms * MS + 40 * SECOND;
-    let (property, what) = (Property::MasterIsReplaced, "all have a new master");
-    world.await_property(property, what, limit, |world| world.all_moved(0, old));
-}
-
 #[test]
 fn killed_master() {
     for seed in seeds(40) {
         let mut world = random_world("killed_master", seed);
-        let master = world.first_master(0);
-        world.kill_server(master);
-        await_failover(&mut world, master);
-        let away = world.rng.below(30_000) * MS;
-        world.run_for(away);
-        world.restart_server(master);
+        let master = replace_master(&mut world, World::kill_server, World::restart_server);
         world.settle(REST);
         assert_ne!(world.held_master(0, 0), Some(master));
     }
@@ -46,12 +29,7 @@ fn killed_master() {
 fn frozen_master() {
     for seed in seeds(40) {
         let mut world = random_world("frozen_master", seed);
-        let master = world.first_master(0);
-        world.freeze_server(master);
-        await_failover(&mut world, master);
-        let away = world.rng.below(30_000) * MS;
-        world.run_for(away);
-        world.thaw_server(master);
+        replace_master(&mut world, World::freeze_server, World::thaw_server);
         world.settle(REST);
     }
 }
@@ -95,28 +73,7 @@ const STEPS: [&str; 10] = [
 fn crashing_leader() {
     for seed in seeds(120) {
         let mut world = random_world("crashing_leader", seed);
-        let master = world.first_master(0);
-        let event = STEPS[world.rng.below(STEPS.len() as u64) as usize];
-        let dies = chance(&mut world, 50);
-        world.trap = Some(Trap { event, dies, caught: None });
-        world.kill_server(master);
-        let limit = 10 * SECOND;
-        let caught = |world: &World| world.trap.as_ref().and_then(|trap| trap.caught);
-        if world.run_until(limit, |world| caught(world).is_some()) {
-            let leader = caught(&world).expect("it was just seen");
-            if !dies {
-                let moment = world.rng.below(10_000);
-                world.run_for(moment);
-                let silently = chance(&mut world, 30);
-                world.crash(leader, silently);
-            }
-            let away = world.rng.below(10_000) * MS;
-            world.run_for(away);
-            world.restart_sentinel(leader);
-        }
-        if chance(&mut world, 50) {
-            world.restart_server(master);
-        }
+        crash_at_a_step(&mut world, &STEPS);
         world.settle(REST);
     }
 }
@@ -226,10 +183,8 @@ fn bad_disks() {
 #[test]
 fn slow_disks() {
     for seed in seeds(20) {
-        let mut rng = Rng::new(seed ^ 0x5eed);
-        let options = Options { failover_timeout_ms: 20_000, ..random_options(&mut rng) };
-        let mut world = World::new("slow_disks", seed, options);
-        world.discover();
+        let change = |options: &mut Options, _: &mut Rng| options.failover_timeout_ms = 20_000;
+        let mut world = random_world_with("slow_disks", seed, change);
         world.options.save_us = (3 * SECOND, 3 * SECOND);
         world.run_for(5 * SECOND);
         let master = world.first_master(0);
@@ -249,10 +204,8 @@ fn slow_disks() {
 #[test]
 fn paused_sentinel() {
     for seed in seeds(30) {
-        let mut rng = Rng::new(seed ^ 0x5eed);
-        let options = Options { down_after_ms: 1_000, ..random_options(&mut rng) };
-        let mut world = World::new("paused_sentinel", seed, options);
-        world.discover();
+        let change = |options: &mut Options, _: &mut Rng| options.down_after_ms = 1_000;
+        let mut world = random_world_with("paused_sentinel", seed, change);
         for _ in 0..3 {
             let at = world.rng.below(world.options.sentinels as u64) as usize;
             world.pause(at);

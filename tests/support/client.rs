@@ -35,33 +35,26 @@ impl Closer {
     }
 }
 
-impl Stream for TcpStream {
-    fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
-        self.set_read_timeout(Some(timeout))?;
-        self.set_write_timeout(Some(timeout))
-    }
+macro_rules! stream {
+    ($kind:ty) => {
+        impl Stream for $kind {
+            fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+                self.set_read_timeout(Some(timeout))?;
+                self.set_write_timeout(Some(timeout))
+            }
 
-    fn closer(&self) -> io::Result<Closer> {
-        let stream = self.try_clone()?;
-        Ok(Closer(Box::new(move || {
-            let _ = stream.shutdown(Shutdown::Both);
-        })))
-    }
+            fn closer(&self) -> io::Result<Closer> {
+                let stream = self.try_clone()?;
+                Ok(Closer(Box::new(move || {
+                    let _ = stream.shutdown(Shutdown::Both);
+                })))
+            }
+        }
+    };
 }
 
-impl Stream for UnixStream {
-    fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
-        self.set_read_timeout(Some(timeout))?;
-        self.set_write_timeout(Some(timeout))
-    }
-
-    fn closer(&self) -> io::Result<Closer> {
-        let stream = self.try_clone()?;
-        Ok(Closer(Box::new(move || {
-            let _ = stream.shutdown(Shutdown::Both);
-        })))
-    }
-}
+stream!(TcpStream);
+stream!(UnixStream);
 
 /// One connection.
 pub struct Client {

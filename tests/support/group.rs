@@ -193,7 +193,8 @@ pub fn sentinel_options(options: &GroupOptions, master: &Node, index: usize) -> 
     sentinel
 }
 
-fn found_all(sentinel: &Sentinel, replicas: usize, peers: usize) -> Result<(), String> {
+/// `Ok` if the sentinel holds the master, so many replicas and so many peers for well.
+pub fn found_all(sentinel: &Sentinel, replicas: usize, peers: usize) -> Result<(), String> {
     let fields = sentinel.master(MASTER);
     let count = |field: &str| fields.get(field).cloned().unwrap_or_default();
     wait::expect_eq(count("flags"), "master".into())?;

@@ -19,6 +19,8 @@
 #![forbid(unsafe_code)]
 
 mod hosts;
+#[path = "../support/no_files.rs"]
+mod no_files;
 mod text;
 mod world;
 

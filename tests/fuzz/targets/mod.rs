@@ -3,6 +3,8 @@
 mod acl;
 mod client;
 mod config;
+#[path = "../../support/feed.rs"]
+mod feed;
 mod hello;
 mod house;
 mod info;

@@ -2,7 +2,7 @@
 //! of RESP ends it; and what the writers write in either dialect is read as it was meant.
 
 use super::resp::{self, First};
-use super::{cut, signature};
+use super::{cut, feed, signature};
 use crate::engine::{Target, hash};
 use sentineld::resp::reply::{Malformed, Reply, ReplyParser};
 use sentineld::resp::write::{self, Dialect};
@@ -58,24 +58,11 @@ fn shape(reply: &str) -> String {
 }
 
 fn feed(chunks: &[&[u8]]) -> (Vec<String>, Option<Malformed>) {
-    let (mut parser, mut buffer) = (ReplyParser::default(), Vec::new());
-    let mut replies = Vec::new();
-    for chunk in chunks {
-        buffer.extend_from_slice(chunk);
-        loop {
-            let used = match parser.next(&buffer) {
-                Ok(None) => break,
-                Ok(Some((reply, used))) => {
-                    assert!(used > 0 && used <= buffer.len());
-                    replies.push(format!("{reply:?}"));
-                    used
-                }
-                Err(error) => return (replies, Some(error)),
-            };
-            buffer.drain(..used);
-        }
-    }
-    (replies, None)
+    let mut parser = ReplyParser::default();
+    feed::feed(chunks, |bytes| {
+        let next = parser.next(bytes)?;
+        Ok(next.map(|(reply, used)| (format!("{reply:?}"), used)))
+    })
 }
 
 /// Our parser may refuse more (it has limits), but what it takes must be RESP, and all of it.

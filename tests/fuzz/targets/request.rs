@@ -2,7 +2,7 @@
 //! those that a parser sees which reads all at once in the plainest way; no request breaks the
 //! limits; and written as an array, a request is read back.
 
-use super::{cut, signature};
+use super::{cut, feed, signature};
 use crate::engine::Target;
 use sentineld::resp::request::{
     Limits, MAX_LINE_BYTES, ProtocolError, Request, RequestParser, Spare, UNAUTHENTICATED_ARGS,
@@ -69,25 +69,18 @@ fn run(input: &[u8]) -> u64 {
 
 fn feed(chunks: &[&[u8]], limits: Limits) -> Outcome {
     let (mut parser, mut spare) = (RequestParser::default(), Spare::default());
-    let (mut buffer, mut requests) = (Vec::new(), Vec::new());
-    for chunk in chunks {
-        buffer.extend_from_slice(chunk);
-        loop {
-            match parser.next_from(&buffer, limits, &mut spare) {
-                Ok(None) => break,
-                Ok(Some((request, used))) => {
-                    assert!(used > 0 && used <= buffer.len(), "{used} of {}", buffer.len());
-                    buffer.drain(..used);
-                    if !request.is_empty() {
-                        requests.push(request.clone());
-                        spare.give_back(request);
-                    }
-                }
-                Err(error) => return (requests, Some(error)),
-            }
+    let (mut requests, error) = feed::feed(chunks, |bytes| {
+        let Some((request, used)) = parser.next_from(bytes, limits, &mut spare)? else {
+            return Ok(None);
+        };
+        let copy = request.clone();
+        if !request.is_empty() {
+            spare.give_back(request);
         }
-    }
-    (requests, None)
+        Ok(Some((copy, used)))
+    });
+    requests.retain(|request| !request.is_empty());
+    (requests, error)
 }
 
 /// All requests of the bytes, read from the front each time.

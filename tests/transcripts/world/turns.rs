@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
-use sentineld::config::load::{Files, Loaded, load};
+use sentineld::config::load::{Loaded, load};
 use sentineld::config::rewrite::rewrite;
 use sentineld::node::{Closed, Node, ProcessFacts, Setup};
 use sentineld::sentinel::action::{Action, LogLevel};
@@ -14,32 +14,12 @@ use sentineld::util::time::{Clock, Mono, Wall};
 use super::super::hosts::Mode;
 use super::super::text::{parse_all, request_words, show};
 use super::{Conn, Input, ORIGIN, World};
+use crate::no_files::NoFiles;
 
 /// Sun Nov 22 00:00:00 2026: the wall clock at the first start.
 const ORIGIN_WALL: u64 = 1_795_305_600_000;
 /// More turns without time passing mean a loop.
 const MAX_TURNS_AT_ONCE: usize = 10_000;
-
-/// No files beside the one that is loaded.
-struct NoFiles;
-
-impl Files for NoFiles {
-    fn read(&mut self, _path: &[u8]) -> Result<Vec<u8>, String> {
-        Err("No such file or directory".to_string())
-    }
-    fn glob(&mut self, _pattern: &[u8]) -> Vec<Vec<u8>> {
-        Vec::new()
-    }
-    fn chdir(&mut self, _dir: &[u8]) -> Result<(), String> {
-        Ok(())
-    }
-    fn is_executable(&mut self, _path: &[u8]) -> bool {
-        true
-    }
-    fn can_append(&mut self, _path: &[u8]) -> Result<(), String> {
-        Ok(())
-    }
-}
 
 impl World {
     pub(super) fn clock(&self) -> Clock {

@@ -1,0 +1,29 @@
+// The modules of the simulator's command lines, `cli.rs` and `mutants.rs`; `main.rs` has them, too.
+
+mod brain;
+mod checks;
+mod conns;
+mod coverage;
+mod cpeer;
+mod election_table;
+mod elections;
+mod faults;
+mod hosts;
+mod live;
+mod net;
+#[path = "../support/no_files.rs"]
+mod no_files;
+mod operate;
+mod outcome;
+mod plan;
+mod property;
+mod queue;
+mod redis;
+mod scripts;
+mod settle;
+mod sweep;
+mod taps;
+mod trace;
+mod trouble;
+mod wire;
+mod world;
