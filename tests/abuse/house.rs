@@ -107,7 +107,11 @@ impl House {
     #[track_caller]
     pub fn finish(mut self) {
         let seen = self.witness.take().expect("one finish").finish();
-        println!("{seen:?}, {} KiB more at the end of the attack", self.grown_kib());
+        let (answers, worst) = (seen.times.len(), seen.times.iter().max());
+        let grown = self.grown_kib();
+        println!(
+            "{answers} answers, at worst {worst:?}, {grown} KiB more at the end of the attack"
+        );
         wait::wait("all clients to be gone", SHORT, || {
             let others = self.other_clients();
             wait::expect(others == 0, others)

@@ -1,6 +1,7 @@
 //! The well-behaved client: it asks all the time and notes how long each answer took.
 
 use crate::support::client::Client;
+use crate::support::pulse::Pulse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -17,9 +18,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// What the witness saw.
 #[derive(Debug, Default)]
 pub struct Seen {
-    pub answers: usize,
-    pub slow: usize,
-    pub worst: Duration,
+    pub times: Vec<Duration>,
     pub failure: Option<String>,
 }
 
@@ -27,6 +26,7 @@ pub struct Seen {
 pub struct Witness {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Seen>>,
+    pulse: Option<Pulse>,
 }
 
 impl Witness {
@@ -35,7 +35,7 @@ impl Witness {
         let stop = Arc::new(AtomicBool::new(false));
         let (until, master) = (stop.clone(), master.to_string());
         let thread = std::thread::spawn(move || watch(client, &master, &until));
-        Witness { stop, thread: Some(thread) }
+        Witness { stop, thread: Some(thread), pulse: Some(Pulse::start()) }
     }
 
     /// Ends it and wants that it was served well all the time.
@@ -43,9 +43,9 @@ impl Witness {
     pub fn finish(mut self) -> Seen {
         self.stop.store(true, Ordering::Relaxed);
         let seen = self.thread.take().expect("not yet ended").join().expect("it does not panic");
-        assert_eq!(seen.failure, None, "after {} answers", seen.answers);
-        assert!(seen.slow <= SLOW_MAX && seen.worst <= WORST, "served badly: {seen:?}");
-        assert!(seen.answers > 0, "nothing was asked");
+        let usual = self.pulse.take().expect("not yet ended").end();
+        assert_eq!(seen.failure, None, "after {} answers", seen.times.len());
+        usual.assert_rarely_slow("answers", &seen.times, (SLOW_MAX, SLOW, WORST));
         seen
     }
 }
@@ -73,9 +73,7 @@ fn timed(client: &mut Client, words: &[&str], seen: &mut Seen) -> Option<String>
     let start = Instant::now();
     let reply = client.ask(words);
     let took = start.elapsed();
-    seen.answers += 1;
-    seen.slow += usize::from(took > SLOW);
-    seen.worst = seen.worst.max(took);
+    seen.times.push(took);
     match reply {
         Ok(value) => Some(value.text()),
         Err(error) => {

@@ -15,7 +15,7 @@ const FACTOR: u32 = 3;
 /// A bystander process (`cat`) that is asked all the time.
 pub struct Pulse {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Vec<Duration>>,
+    thread: Option<JoinHandle<Vec<Duration>>>,
 }
 
 impl Pulse {
@@ -24,13 +24,20 @@ impl Pulse {
         let stop = Arc::new(AtomicBool::new(false));
         let until = stop.clone();
         let thread = std::thread::spawn(move || ask(&until).expect("cat gives back what it gets"));
-        Pulse { stop, thread }
+        Pulse { stop, thread: Some(thread) }
     }
 
     /// Ends it and gives how quick the machine was.
-    pub fn end(self) -> Usual {
+    pub fn end(mut self) -> Usual {
         self.stop.store(true, Ordering::Relaxed);
-        Usual(self.thread.join().expect("it does not panic"))
+        let thread = self.thread.take().expect("it ends once");
+        Usual(thread.join().expect("it does not panic"))
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
     }
 }
 
@@ -38,6 +45,24 @@ impl Pulse {
 pub struct Usual(Vec<Duration>);
 
 impl Usual {
+    /// Wants that no more than `slow_max` of the times are longer than `slow`, and none than
+    /// `worst`; and where the machine itself was slow meanwhile, more of them and longer ones.
+    #[track_caller]
+    pub fn assert_rarely_slow(
+        &self,
+        what: &str,
+        times: &[Duration],
+        (slow_max, slow, worst): (usize, Duration, Duration),
+    ) {
+        let slower = |times: &[Duration]| times.iter().filter(|took| **took > slow).count();
+        let (count, usual) = (slower(times), slower(&self.0));
+        let (longest, usual_longest) = (quantiles(times, 0).0, quantiles(&self.0, 0).0);
+        let beside = format!("a bystander {usual}, {usual_longest:?}");
+        let text = format!("{what}: {count} of {} slow, {longest:?}; {beside}", times.len());
+        assert!(count <= slow_max + FACTOR as usize * usual, "{text}");
+        assert!(longest <= worst.max(FACTOR * usual_longest), "{text}");
+    }
+
     /// Wants that all but some `percent` of the times are shorter than `most`, and all of them
     /// than `worst`; or at least of the order of what the machine itself took for less.
     #[track_caller]
