@@ -2,6 +2,7 @@
 //! change this machine.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -204,13 +205,77 @@ fn a_redis_sentinel_of_someone_else_is_left_alone() {
     assert_eq!(fs::read_to_string(&foreign).unwrap(), "theirs");
 }
 
+fn source(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
 #[test]
 fn every_target_of_make_is_explained() {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Makefile")).unwrap();
-    let phony = text.lines().find_map(|l| l.strip_prefix(".PHONY: ")).unwrap();
-    for target in phony.split_whitespace() {
+    let text = source("Makefile");
+    let phony = text.lines().filter_map(|l| l.strip_prefix(".PHONY: "));
+    for target in phony.flat_map(str::split_whitespace) {
         let explained =
             text.lines().any(|l| l.starts_with(&format!("{target}:")) && l.contains(" ## "));
         assert!(explained, "the target {target} has no line in make help");
     }
+}
+
+/// The words in capitals behind each `before`, which is followed by nothing else of them.
+fn names_behind(before: &str, text: &str) -> BTreeSet<String> {
+    let is_part = |c: &char| c.is_ascii_uppercase() || *c == '_';
+    let name = |rest: &str| rest.chars().take_while(is_part).collect::<String>();
+    text.split(before).skip(1).map(name).filter(|name| name.len() > 1).collect()
+}
+
+/// What `make help` tells of a target's variables is what there is.
+#[test]
+fn every_variable_of_make_is_explained_with_its_target() {
+    let text = source("Makefile");
+    let (head, targets) = text.split_once(".PHONY").unwrap();
+    let is_set = |line: &&str| line.contains("?=") || line.contains(":=");
+    let lines = head.lines().filter(is_set);
+    let set: BTreeSet<String> =
+        lines.map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    let mut told_anywhere = BTreeSet::new();
+    for target in targets.split("\n\n").filter(|part| part.contains(": ## ")) {
+        let name = target.split(':').next().unwrap();
+        let lines: Vec<&str> = target.lines().filter_map(|line| line.strip_prefix("#= ")).collect();
+        let told: BTreeSet<String> = lines
+            .iter()
+            .flat_map(|line| line.split(|c: char| !c.is_ascii_uppercase() && c != '_'))
+            .map(str::to_owned)
+            .collect();
+        let mut read = &names_behind("$(", target) - &set;
+        if name == "chaos" {
+            read.extend(names_behind("setting(\"", &source("tests/chaos/long.rs")));
+        }
+        let untold: Vec<_> = read.difference(&told).collect();
+        assert!(untold.is_empty(), "make {name}: {untold:?} are not told by make help");
+        for word in lines.iter().map(|line| line.split('=').next().unwrap()) {
+            let known = read.contains(word) || (name == "install" && set.contains(word));
+            assert!(known, "make {name}: there is no {word}");
+        }
+        told_anywhere.extend(told);
+    }
+    // What an operator may set before `make install`; what the others are made of is theirs.
+    let may = head.lines().filter(|line| line.contains("?=") && !line.starts_with("CARGO"));
+    for line in may {
+        let name = line.split(' ').next().unwrap();
+        assert!(told_anywhere.contains(name), "{name} is not told by make help");
+    }
+}
+
+#[test]
+fn make_help_lists_targets_and_variables() {
+    let mut make = Command::new("make");
+    make.args(["-s", "help"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let output = make.output().expect("make runs");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for line in
+        ["  sim          Sweep", "      SEED=7               replay one", "      DESTDIR=DIR  "]
+    {
+        assert!(text.contains(&format!("\n{line}")), "{line:?} is missing in\n{text}");
+    }
+    assert!(text.lines().all(|line| line.len() <= 100), "{text}");
 }

@@ -46,6 +46,12 @@ struct Report {
 
 fn main() -> ExitCode {
     let chosen: BTreeSet<String> = std::env::args().skip(1).collect();
+    let known = |name: &String| CLIENTS.iter().any(|client| client.name == name);
+    if let Some(name) = chosen.iter().find(|name| !known(name)) {
+        let names: Vec<&str> = CLIENTS.iter().map(|client| client.name).collect();
+        eprintln!("no client {name}; there are: {}", names.join(" "));
+        return ExitCode::from(2);
+    }
     let wanted = |client: &Client| chosen.is_empty() || chosen.contains(client.name);
     let clients: Vec<&'static Client> = CLIENTS.iter().filter(|client| wanted(client)).collect();
     let kits: BTreeSet<&str> = clients.iter().map(|client| client.kit).collect();

@@ -185,6 +185,23 @@ fn report(hunts: &[Hunt]) -> bool {
     missed == 0
 }
 
+/// The defects of these names; without any, those that are to be found.
+fn chosen(names: &[String], short: bool) -> Result<Vec<Defect>, String> {
+    let name_of = |defect: &Defect| format!("{defect:?}");
+    if let Some(name) = names.iter().find(|name| !Defect::ALL.iter().any(|d| name_of(d) == **name))
+    {
+        let all: Vec<String> = Defect::ALL.iter().map(name_of).collect();
+        return Err(format!("no defect {name}; there are:\n  {}", all.join("\n  ")));
+    }
+    let mut defects = Defect::ALL.to_vec();
+    defects.retain(|defect| match names.is_empty() {
+        true if short => QUICK.contains(defect),
+        true => !HARMLESS.contains(defect) && !UNSEEN.contains(defect),
+        false => names.contains(&name_of(defect)),
+    });
+    Ok(defects)
+}
+
 fn main() -> ExitCode {
     let (mut short, mut most, mut names) = (false, SEEDS, Vec::new());
     let mut args = std::env::args().skip(1);
@@ -195,18 +212,17 @@ fn main() -> ExitCode {
                 Some(seeds) => most = seeds,
                 None => return usage(),
             },
+            option if option.starts_with('-') => return usage(),
             name => names.push(name.to_owned()),
         }
     }
-    let mut defects: Vec<Defect> = Defect::ALL.to_vec();
-    defects.retain(|defect| match names.is_empty() {
-        true if short => QUICK.contains(defect),
-        true => !HARMLESS.contains(defect) && !UNSEEN.contains(defect),
-        false => names.contains(&format!("{defect:?}")),
-    });
-    if defects.is_empty() || (!names.is_empty() && defects.len() != names.len()) {
-        return usage();
-    }
+    let defects = match chosen(&names, short) {
+        Ok(defects) => defects,
+        Err(reason) => {
+            eprintln!("{reason}");
+            return ExitCode::from(2);
+        }
+    };
     if short {
         most = most.min(QUICK_SEEDS);
     }
