@@ -46,7 +46,7 @@ pub struct Usual(Vec<Duration>);
 
 impl Usual {
     /// Wants that no more than `slow_max` of the times are longer than `slow`, and none than
-    /// `worst`; and where the machine itself was slow meanwhile, more of them and longer ones.
+    /// `worst`; and where the machine itself was slow meanwhile, in proportion to that.
     #[track_caller]
     pub fn assert_rarely_slow(
         &self,
@@ -55,39 +55,15 @@ impl Usual {
         (slow_max, slow, worst): (usize, Duration, Duration),
     ) {
         let slower = |times: &[Duration]| times.iter().filter(|took| **took > slow).count();
+        let longest = |times: &[Duration]| times.iter().max().copied().unwrap_or_default();
         let (count, usual) = (slower(times), slower(&self.0));
-        let (longest, usual_longest) = (quantiles(times, 0).0, quantiles(&self.0, 0).0);
-        let beside = format!("a bystander {usual}, {usual_longest:?}");
-        let text = format!("{what}: {count} of {} slow, {longest:?}; {beside}", times.len());
+        let (most, usual_most) = (longest(times), longest(&self.0));
+        let beside = format!("a bystander: {usual} of {}, {usual_most:?}", self.0.len());
+        let text = format!("{what}: {count} of {} slow, {most:?}; {beside}", times.len());
+        assert!(!times.is_empty(), "nothing was measured");
         assert!(count <= slow_max + FACTOR as usize * usual, "{text}");
-        assert!(longest <= worst.max(FACTOR * usual_longest), "{text}");
+        assert!(most <= worst.max(FACTOR * usual_most), "{text}");
     }
-
-    /// Wants that all but some `percent` of the times are shorter than `most`, and all of them
-    /// than `worst`; or at least of the order of what the machine itself took for less.
-    #[track_caller]
-    pub fn assert_quick(
-        &self,
-        what: &str,
-        times: &[Duration],
-        percent: usize,
-        (most, worst): (Duration, Duration),
-    ) {
-        let (took, took_worst) = quantiles(times, percent);
-        let (usual, usual_worst) = quantiles(&self.0, percent);
-        let (count, beside) = (times.len(), format!("a bystander {usual:?}, {usual_worst:?}"));
-        let text = format!("{what} took {took:?}, at worst {took_worst:?} of {count}; {beside}");
-        assert!(took < most.max(FACTOR * usual), "{text}");
-        assert!(took_worst < worst.max(FACTOR * usual_worst), "{text}");
-    }
-}
-
-/// What all but `percent` of the times do not exceed, and what none does.
-fn quantiles(times: &[Duration], percent: usize) -> (Duration, Duration) {
-    let mut times = times.to_vec();
-    times.sort();
-    let last = times.len().checked_sub(1).expect("something was measured");
-    (times[last * (100 - percent) / 100], times[last])
 }
 
 fn ask(stop: &AtomicBool) -> std::io::Result<Vec<Duration>> {
