@@ -31,10 +31,11 @@ pub enum Neighbours {
 
 /// A network of hosts.
 pub struct Net {
+    /// `None` if the hosts are only addresses of the loopback. It stands first to end first: with
+    /// a host its port goes, and frames for it could not be sent.
+    switch: Option<Switch>,
     home: Arc<File>,
     hosts: Vec<Arc<File>>,
-    /// `None` if the hosts are only addresses of the loopback.
-    switch: Option<Switch>,
 }
 
 /// The way into a host's namespace, for other threads too.
