@@ -13,6 +13,10 @@ pub struct MasterLines {
 
 const WHENS: [When; 3] = [When::Always, When::IfThere, When::OnlyIfEqual];
 
+/// One of them. Two are equal when the lines are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PackedLine<'l>(&'l [u8]);
+
 impl MasterLines {
     pub fn pack(lines: &[StateLine]) -> MasterLines {
         let mut bytes = Vec::new();
@@ -26,6 +30,26 @@ impl MasterLines {
             }
         }
         MasterLines { bytes: bytes.into_boxed_slice() }
+    }
+
+    /// Those of the lines for which `wanted` is true.
+    pub fn filter(&self, wanted: impl Fn(PackedLine<'_>) -> bool) -> MasterLines {
+        let left = self.packed().filter(|line| wanted(*line));
+        let bytes: Vec<u8> = left.flat_map(|line| line.0).copied().collect();
+        MasterLines { bytes: bytes.into_boxed_slice() }
+    }
+
+    /// The lines as they are kept, in the order in which they were packed.
+    pub fn packed(&self) -> impl Iterator<Item = PackedLine<'_>> {
+        let mut rest = &*self.bytes;
+        std::iter::from_fn(move || {
+            let all = rest;
+            take_packed(&mut rest)?;
+            for _ in 0..take_packed(&mut rest)? {
+                take_word(&mut rest)?;
+            }
+            Some(PackedLine(&all[..all.len() - rest.len()]))
+        })
     }
 
     /// The lines, in the order in which they were packed.
@@ -45,6 +69,34 @@ impl MasterLines {
     }
 }
 
+impl PackedLine<'_> {
+    /// How it reads in the file, without its end; `None` if it may be absent from there, or holds a
+    /// word that has to be quoted.
+    pub fn plain_text(&self) -> Option<Vec<u8>> {
+        let mut rest = self.0;
+        if WHENS.get(take_packed(&mut rest)?) != Some(&When::Always) {
+            return None;
+        }
+        let mut text = Vec::with_capacity(self.0.len());
+        for nth in 0..take_packed(&mut rest)? {
+            let word = take_word(&mut rest)?;
+            if word.is_empty() || !word.iter().all(|byte| is_plain(*byte)) {
+                return None;
+            }
+            if nth > 0 {
+                text.push(b' ');
+            }
+            text.extend_from_slice(word);
+        }
+        Some(text)
+    }
+}
+
+/// Whether a byte can stand in a word without quotes, and means itself there.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\')
+}
+
 fn take_word<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let len = take_packed(rest)?;
     rest.split_off(..len)
@@ -62,6 +114,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_text_of_plain_lines() {
+        let text = |when, words: &[&[u8]]| {
+            let words = words.iter().map(|word| word.to_vec()).collect();
+            let packed = MasterLines::pack(&[StateLine { words, when }]);
+            packed.packed().next().unwrap().plain_text()
+        };
+        let plain = text(When::Always, &[b"sentinel", b"config-epoch", b"m", b"7"]);
+        assert_eq!(plain, Some(b"sentinel config-epoch m 7".to_vec()));
+        assert_eq!(text(When::IfThere, &[b"sentinel", b"config-epoch", b"m", b"7"]), None);
+        for odd in [&b""[..], b"a b", b"a\"", b"a'", b"a\\", b"\xe9", b"a\t"] {
+            assert_eq!(text(When::Always, &[b"sentinel", odd]), None, "{odd:?}");
+        }
+    }
+
+    #[test]
     fn what_is_packed_comes_out_again() {
         let line = |when, words: &[&[u8]]| StateLine {
             words: words.iter().map(|word| word.to_vec()).collect(),
@@ -77,6 +144,10 @@ mod tests {
         let packed = MasterLines::pack(&lines);
         assert_eq!(packed.iter().collect::<Vec<_>>(), lines);
         assert_eq!(packed.name(), Some(&b"a b\0"[..]));
+        assert_eq!(packed.filter(|_| true), packed);
+        let third = packed.packed().nth(2).unwrap();
+        let rest = [lines[0].clone(), lines[1].clone(), lines[3].clone()];
+        assert_eq!(packed.filter(|line| line != third), MasterLines::pack(&rest));
         assert_eq!(MasterLines::default().iter().count(), 0);
         assert_eq!(MasterLines::default().name(), None);
         // Hardly more than the words themselves.

@@ -57,20 +57,21 @@ pub fn rewrite(old: &[u8], state: &StateLines) -> Vec<u8> {
 }
 
 /// The same, where lines that are not `open` stay, and say nothing about what `state` speaks of.
+/// Lines count from 0.
 pub(super) fn rewrite_where(
     old: &[u8],
     state: &StateLines,
-    open: impl Fn(&[u8]) -> bool,
+    open: impl Fn(usize) -> bool,
 ) -> Vec<u8> {
     let mut plan = Plan::new(state);
-    let mut lines: Vec<PhysicalLine<'_>> = physical_lines(old).collect();
+    let mut lines: Vec<(usize, PhysicalLine<'_>)> = physical_lines(old).enumerate().collect();
     // Of several lines about one thing the last one counts, what an include between them says does
     // not: then the last one is kept. Else the first one, as the field's programs do.
-    let from_end = lines.iter().any(|line| is_include(line.text));
+    let from_end = lines.iter().any(|(_, line)| is_include(line.text));
     if from_end {
         lines.reverse();
     }
-    let placed = lines.into_iter().map(|line| match open(line.whole) {
+    let placed = lines.into_iter().map(|(number, line)| match open(number) {
         true => plan.place(line),
         false => Piece::Keep(line.whole),
     });

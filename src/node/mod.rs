@@ -187,6 +187,11 @@ impl Node {
         self.server.next_deadline().map_or(sentinel, |server| server.min(sentinel))
     }
 
+    /// Whether what arrives over links may wait a few milliseconds; clients and deadlines never do.
+    pub fn is_at_rest(&self) -> bool {
+        self.sentinel.is_at_rest(self.clock.mono)
+    }
+
     /// The next action, in order.
     pub fn poll_action(&mut self) -> Option<Action> {
         let action = self.ready.pop_front();

@@ -123,6 +123,10 @@ impl Sentinel {
 
     /// Sets or clears odown from what the peers last said; a rise may start a failover.
     pub(super) fn check_odown(&mut self, cx: &mut Cx, id: MasterId) {
+        let master = &self.masters[id];
+        if !master.base.sdown.is && !master.odown.is {
+            return;
+        }
         // Answers grow old in tilt too, though nothing is done about them there.
         let counts = |peer: &&Peer| peer.master_down && !self.is_old(cx.now, peer);
         let others = self.peers_of(id).filter(counts).count();

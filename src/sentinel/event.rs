@@ -48,6 +48,7 @@ impl Sentinel {
         if self.crash_after.is_some() {
             return;
         }
+        self.stirred = cx.now;
         let (mut full, master) = match subject {
             Subject::None => (Vec::new(), None),
             Subject::Quiet(master) => (Vec::new(), Some(master)),

@@ -18,10 +18,18 @@ use crate::util::time::Mono;
 const ROUNDS: usize = 2;
 /// What surrounds the text of a message on the wire, in bytes.
 const FRAME_BYTES: usize = 50;
+/// After so long without an event nothing is in progress in which milliseconds count.
+const REST_AFTER_MS: u64 = 1_000;
 /// More is not left in a socket.
 const GATHER_MAX_BYTES: usize = 16 * 1024;
 
 impl Sentinel {
+    /// Whether replies may wait some milliseconds for others, so that thousands of links do not
+    /// wake us one by one: no event for a while, no peer that asks.
+    pub fn is_at_rest(&self, now: Mono) -> bool {
+        self.bundles() && now.since(self.stirred) >= REST_AFTER_MS
+    }
+
     /// A hello of `bytes` has come over a link: are the next ones left to gather?
     pub(super) fn consider_gathering(&mut self, cx: &mut Cx, link: LinkId, bytes: usize) {
         let Some(conn) = &self.links[link].pubsub else { return };

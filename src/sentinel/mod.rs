@@ -67,6 +67,7 @@ use crate::util::defect::{Defect, defect};
 use crate::util::ident::{Arena, ConnId, IdMap};
 use crate::util::rng::mix;
 use crate::util::text::append;
+use crate::util::time::Mono;
 
 /// SENTINEL SIMULATE-FAILURE: where to exit on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -114,6 +115,8 @@ pub struct Sentinel {
     pending_votes: BTreeSet<MasterId>,
     timers: timers::Timers,
     ping_budget: periodic::PingBudget,
+    /// When there last was an event, or a peer that asked about a master.
+    stirred: Mono,
     /// Sets our moments for bundled commands apart from those of other sentinels.
     slot_offset: u64,
     info_models: info_text::Models,
@@ -148,6 +151,7 @@ impl Sentinel {
             pending_votes: BTreeSet::new(),
             timers: timers::Timers::default(),
             ping_budget: periodic::PingBudget::default(),
+            stirred: Mono(0),
             slot_offset,
             info_models: info_text::Models::default(),
             scratch: Vec::new(),

@@ -85,6 +85,7 @@ pub enum AskOutcome {
 impl Sentinel {
     /// Takes an ask: tells whether we hold the master down and, if asked for a vote, gives it.
     pub fn asked(&mut self, cx: &mut Cx, ask: &Ask) -> AskOutcome {
+        self.stirred = cx.now;
         let Some(id) = self.asked_about(cx, ask.ip, ask.port) else {
             return AskOutcome::Answer { down: false, vote: Vote::default() };
         };

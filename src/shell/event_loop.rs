@@ -2,7 +2,9 @@
 //!
 //! Listeners and clients have a poll of their own, nested in that of the loop: with thousands of
 //! links a turn may have thousands of sockets to read, and clients are served in between instead
-//! of after them. Due work is taken in small pieces until a millisecond is over.
+//! of after them, several times in a millisecond. Due work is taken in small pieces until a
+//! millisecond is over. While nothing happens with many links, the loop leaves what arrives over
+//! them alone for some milliseconds after each turn, waiting for clients and deadlines only.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -44,18 +46,22 @@ const CLIENTS: Token = Token(2);
 const FIRST_LISTENER: usize = 3;
 /// What one poll returns at most; more are fetched before any deadline is judged.
 const EVENTS_MAX: usize = 1024;
-/// So many links are read at a time before clients get their turn, a millisecond or less.
-const LINKS_AT_ONCE: usize = 64;
+/// Clients get their turn this long after the last one, however long the loop's own turn is.
+const CLIENTS_EVERY: Duration = Duration::from_micros(250);
 /// Due work is begun for so long in one turn; a piece takes some microseconds.
 const DUE_MAX: Duration = Duration::from_millis(1);
 /// The loop wakes up at least this often even if the core has no deadline.
 const SLEEP_MAX_MS: u64 = 60_000;
 /// How often INFO's CPU times are renewed, if the loop runs at all.
 const CPU_TIMES_EVERY_MS: u64 = 1000;
+/// How often memory is looked after: that takes some milliseconds where there is much to give back.
+const MEMORY_EVERY_MS: u64 = 5000;
 /// How long a client that is to be closed may take no output.
 pub(super) const CLOSING_MAX_MS: u64 = 5000;
-/// What one read takes at most.
-const READ_BYTES: usize = 64 << 10;
+/// How long replies of links wait for others to be taken with them, while the core is at rest.
+const NAP: Duration = Duration::from_millis(3);
+/// What one read takes at most: some hundred requests or replies, half a millisecond of work.
+const READ_BYTES: usize = 16 << 10;
 /// How long the end of the process waits for a save that is under way.
 const LAST_SAVE_MAX_MS: u64 = 1000;
 
@@ -96,8 +102,12 @@ pub struct EventLoop<M> {
     /// wait until thousands of links were served.
     pub(super) clients: Poll,
     client_events: Option<Events>,
+    /// They are there already, from a nap.
+    clients_polled: bool,
     /// The poll of the clients may have more to tell.
     clients_woken: bool,
+    /// When clients last had their turn.
+    clients_served: Instant,
     clock: ClockSource,
     /// The time of this turn.
     pub(super) now: Mono,
@@ -129,6 +139,7 @@ pub struct EventLoop<M> {
     shutdown_asked: bool,
     cpu_due: Mono,
     memory: Memory,
+    memory_due: Mono,
     more_due: bool,
     supervisor: Supervisor,
     logs: Logs,
@@ -158,7 +169,9 @@ impl<M: Machine> EventLoop<M> {
             poll,
             clients,
             client_events: Some(Events::with_capacity(EVENTS_MAX)),
+            clients_polled: false,
             clients_woken: false,
+            clients_served: Instant::now(),
             clock: ClockSource::default(),
             now: Mono(0),
             listeners: parts.listeners,
@@ -183,6 +196,7 @@ impl<M: Machine> EventLoop<M> {
             shutdown_asked: false,
             cpu_due: Mono(0),
             memory: Memory::default(),
+            memory_due: Mono(0),
             more_due: false,
             supervisor: parts.supervisor,
             logs: parts.logs,
@@ -198,6 +212,7 @@ impl<M: Machine> EventLoop<M> {
         self.machine.end_turn();
         self.drain();
         self.flush();
+        self.logs.write_out();
         self.end
     }
 
@@ -218,7 +233,9 @@ impl<M: Machine> EventLoop<M> {
             if let Some(end) = self.end {
                 break end;
             }
-            self.turn(&mut events)?;
+            let turn = self.turn(&mut events);
+            self.logs.write_out();
+            turn?;
         };
         self.supervisor.stopping();
         self.disk.finish(Duration::from_millis(LAST_SAVE_MAX_MS));
@@ -227,8 +244,10 @@ impl<M: Machine> EventLoop<M> {
 
     /// One wakeup, in the order of the contract.
     pub(super) fn turn(&mut self, events: &mut Events) -> io::Result<()> {
+        self.nap()?;
         let timeout = self.sleep_time();
         poll(&mut self.poll, events, timeout)?;
+        self.clients_served = Instant::now();
         self.begin_turn();
         self.take_events(events)?;
         if self.machine.next_deadline() <= self.now {
@@ -258,6 +277,21 @@ impl<M: Machine> EventLoop<M> {
         Ok(())
     }
 
+    /// Waits for clients and deadlines only, if the core is at rest: each reply of thousands of
+    /// links would wake us otherwise.
+    fn nap(&mut self) -> io::Result<()> {
+        let time = self.sleep_time().min(NAP);
+        if time.is_zero() || !self.machine.is_at_rest() {
+            return Ok(());
+        }
+        if let Some(events) = &mut self.client_events {
+            poll(&mut self.clients, events, time)?;
+            self.clients_polled = !events.is_empty();
+            self.clients_woken |= self.clients_polled;
+        }
+        Ok(())
+    }
+
     /// Until the next deadline of the core or of the loop itself; zero if there is work at hand.
     pub(super) fn sleep_time(&self) -> Duration {
         let work = self.more_due
@@ -282,6 +316,7 @@ impl<M: Machine> EventLoop<M> {
     fn begin_turn(&mut self) {
         let clock = self.clock.read();
         self.now = clock.mono;
+        self.logs.gather();
         self.machine.begin_turn(clock);
         self.drain();
     }
@@ -290,11 +325,9 @@ impl<M: Machine> EventLoop<M> {
     /// than the one before, unless they got new data meanwhile; the bound is for that case.
     fn take_events(&mut self, events: &mut Events) -> io::Result<()> {
         for _ in 0..self.table.len() / events.capacity() + 2 {
-            for (n, event) in events.iter().enumerate() {
+            for event in events.iter() {
                 self.take_event(event);
-                if n % LINKS_AT_ONCE == LINKS_AT_ONCE - 1 {
-                    self.serve_clients();
-                }
+                self.serve_waiting_clients();
                 if self.end.is_some() {
                     return Ok(());
                 }
@@ -322,11 +355,23 @@ impl<M: Machine> EventLoop<M> {
         }
     }
 
-    /// Takes what clients want, as much as one poll tells, and lets them have the answers.
+    /// To be called between the pieces of whatever may take longer than clients should wait.
+    pub(super) fn serve_waiting_clients(&mut self) {
+        if self.clients_served.elapsed() >= CLIENTS_EVERY && self.end.is_none() {
+            self.serve_clients();
+        }
+    }
+
+    /// Takes what clients want, as much as one poll tells, and lets them have the answers. Does
+    /// nothing when it is these clients' work in whose midst it is called.
     fn serve_clients(&mut self) {
         let Some(mut events) = self.client_events.take() else { return };
         // A failure shows in the next turn again, there is nothing to be lost by it.
-        self.clients_woken = match poll(&mut self.clients, &mut events, Duration::ZERO) {
+        let polled = match std::mem::take(&mut self.clients_polled) {
+            true => Ok(()),
+            false => poll(&mut self.clients, &mut events, Duration::ZERO),
+        };
+        self.clients_woken = match polled {
             Ok(()) => events.iter().count() == events.capacity(),
             Err(_) => true,
         };
@@ -339,6 +384,7 @@ impl<M: Machine> EventLoop<M> {
             self.flush();
         }
         self.client_events = Some(events);
+        self.clients_served = Instant::now();
     }
 
     fn take_event(&mut self, event: &Event) {
@@ -405,6 +451,7 @@ impl<M: Machine> EventLoop<M> {
                 Done::Answered { ask, result } => self.machine.answered(ask, result),
             }
             self.drain();
+            self.serve_waiting_clients();
         }
         while let Some((lookup, ips)) = self.resolver.poll() {
             self.machine.resolved(lookup, ips);
@@ -437,9 +484,12 @@ impl<M: Machine> EventLoop<M> {
         }
         if self.now >= self.cpu_due {
             self.cpu_due = self.now.after(CPU_TIMES_EVERY_MS);
-            self.memory.look();
             self.machine.cpu_times(system::cpu_times());
             self.drain();
+        }
+        if self.now >= self.memory_due && !self.more_due {
+            self.memory_due = self.now.after(MEMORY_EVERY_MS);
+            self.memory.look();
         }
         self.supervisor.watchdog(self.now);
     }
@@ -458,13 +508,10 @@ impl<M: Machine> EventLoop<M> {
         loop {
             self.more_due = self.machine.run_due();
             self.drain();
+            self.serve_waiting_clients();
             if !self.more_due || self.end.is_some() || start.elapsed() >= DUE_MAX {
                 break;
             }
-        }
-        if self.more_due && self.end.is_none() {
-            // A busy turn, whose save and output take time as well.
-            self.serve_clients();
         }
     }
 

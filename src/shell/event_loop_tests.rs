@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use mio::Events;
 
@@ -33,6 +34,9 @@ struct Script {
     next_conn: u64,
     /// How often there is more due work.
     due_left: u64,
+    at_rest: bool,
+    /// How long it takes to receive something.
+    busy: Duration,
 }
 
 impl Script {
@@ -83,6 +87,9 @@ impl Machine for Script {
     fn next_deadline(&self) -> Mono {
         clock::mono().after(5)
     }
+    fn is_at_rest(&self) -> bool {
+        self.at_rest
+    }
     fn poll_action(&mut self) -> Option<Action> {
         let action = self.actions.pop_front();
         if let Some(Action::Log { text, .. }) = &action {
@@ -108,6 +115,8 @@ impl Machine for Script {
         ConnId(self.next_conn)
     }
     fn received(&mut self, conn: ConnId, bytes: &[u8]) {
+        let begun = Instant::now();
+        while begun.elapsed() < self.busy {}
         self.bytes.entry(conn).or_default().extend_from_slice(bytes);
         self.input(format!("received {}", conn.0));
     }
@@ -225,6 +234,36 @@ fn bytes_are_taken_before_deadlines_and_flushed_at_the_end() {
 }
 
 #[test]
+fn at_rest_links_wait_and_clients_do_not() {
+    let mut bench = Bench::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (ip, port) = ("127.0.0.1".parse().unwrap(), listener.local_addr().unwrap().port());
+    bench.act(vec![Action::Connect { conn: ConnId(77), ip, port }]);
+    let (mut link, _) = listener.accept().unwrap();
+    let mut client = bench.client(1);
+    bench.turn();
+    bench.turns.machine.at_rest = true;
+    for round in 1..=3 {
+        link.write_all(b"+").unwrap();
+        client.write_all(b"x").unwrap();
+        // The first turn may come before the kernel has carried the bytes over.
+        bench.until("the client is heard", |m| m.received_len(1) == round);
+        bench.until("the link is heard", |m| m.received_len(77) == round);
+    }
+    // A nap of its own costs the client nothing: it is heard in the turn that it wakes.
+    bench.turns.machine.inputs.clear();
+    client.write_all(b"x").unwrap();
+    bench.until("the client is heard", |m| m.received_len(1) == 4);
+    let inputs = &bench.turns.machine.inputs;
+    assert_eq!(inputs[inputs.len() - 4..], ["begin", "received 1", "due", "end"]);
+    // Neither does it cost what is due.
+    bench.turns.machine.due_left = 3;
+    bench.turns.machine.inputs.clear();
+    bench.turn();
+    assert_eq!(bench.turns.machine.inputs, ["begin", "due", "due", "due", "end"]);
+}
+
+#[test]
 fn more_events_than_fit_into_one_poll_are_all_taken_first() {
     let mut bench = Bench::with_events(4);
     let mut clients: Vec<TcpStream> = (1..=30).map(|n| bench.client(n)).collect();
@@ -336,6 +375,7 @@ fn a_client_need_not_wait_until_all_links_were_read() {
         bench.turns.table.connecting() == 0
     });
     bench.turns.machine.inputs.clear();
+    bench.turns.machine.busy = Duration::from_micros(20);
     for node in &mut nodes {
         node.write_all(b"x").unwrap();
     }
@@ -346,7 +386,8 @@ fn a_client_need_not_wait_until_all_links_were_read() {
         (1_000..1_000 + LINKS).map(|n| machine.place(&format!("received {n}"))).collect();
     let client = machine.place("received 1");
     assert!(links.iter().all(|link| *link < machine.place("due")));
-    assert_eq!(links.iter().filter(|link| **link < client).count(), 64, "links before the client");
+    let before = links.iter().filter(|link| **link < client).count();
+    assert!((1..=13).contains(&before), "{before} links before the client");
 }
 
 #[test]

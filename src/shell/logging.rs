@@ -28,6 +28,9 @@ const BYTES: &str = "bytes";
 /// Target of the lines that tell of a signal; they have a shape of their own.
 const SIGNAL: &str = "signal";
 
+/// Lines that wait for the end of a turn are written before it when they are more.
+const WAITING_BYTES_MAX: usize = 64 << 10;
+
 /// Where lines go now; shared by the logger and whoever reopens the file.
 #[derive(Debug, Default)]
 struct Output {
@@ -35,6 +38,9 @@ struct Output {
     file: Option<LogFile>,
     syslog: Option<Syslog>,
     style: Style,
+    /// Lines wait to be written together.
+    gathers: bool,
+    waiting: Vec<u8>,
 }
 
 /// A log file that is created again when it was moved away.
@@ -102,16 +108,63 @@ impl Logs {
             .syslog_enabled
             .then(|| Syslog::new(&settings.syslog_ident, &settings.syslog_facility));
         let style = Style { format: settings.log_format, timestamp: settings.log_timestamp };
-        *self.lock() = Output { file, syslog, style };
+        *self.lock() = Output { file, syslog, style, ..Output::default() };
         set_level(settings.loglevel);
         Ok(())
     }
 
+    /// From now on lines wait until [`Logs::write_out`]: when thousands of masters fail over, a
+    /// system call for each line would be a good part of the work.
+    pub fn gather(&self) {
+        self.lock().gathers = true;
+    }
+
+    /// Writes the lines that wait, and each further one at once. To be called before the process
+    /// sleeps or ends.
+    pub fn write_out(&self) {
+        self.lock().write_out();
+    }
+
+    /// As [`Logs::write_out`], for a panic, which may have come while a line was written.
+    pub fn write_out_at_panic(&self) {
+        if let Ok(mut output) = self.0.try_lock() {
+            output.write_out();
+        }
+    }
+
     /// Opens the log file anew (SIGHUP).
     pub fn reopen(&self) {
-        if let Some(file) = &mut self.lock().file {
+        let mut output = self.lock();
+        output.write_waiting();
+        if let Some(file) = &mut output.file {
             // The old file stays in use if the path cannot be opened.
             let _ = file.reopen();
+        }
+    }
+}
+
+impl Output {
+    fn write_out(&mut self) {
+        self.gathers = false;
+        self.write_waiting();
+    }
+
+    fn write_waiting(&mut self) {
+        let lines = std::mem::take(&mut self.waiting);
+        if !lines.is_empty() {
+            // Nobody could be told, and the next lines may get through.
+            let _ = self.write(&lines);
+        }
+    }
+
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        match &mut self.file {
+            Some(file) => file.write(lines),
+            None => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(lines)?;
+                stdout.flush()
+            }
         }
     }
 }
@@ -119,13 +172,13 @@ impl Logs {
 impl Write for Sink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut output = self.0.lock();
-        match &mut output.file {
-            Some(file) => file.write(line)?,
-            None => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(line)?;
-                stdout.flush()?;
-            }
+        if !output.gathers {
+            output.write(line)?;
+            return Ok(line.len());
+        }
+        output.waiting.extend_from_slice(line);
+        if output.waiting.len() > WAITING_BYTES_MAX {
+            output.write_waiting();
         }
         Ok(line.len())
     }
@@ -251,6 +304,36 @@ mod tests {
         let all: Vec<u8> = (0..=255).collect();
         let line = record_line(BYTES, format_args!("{}", AsChars(&all)));
         assert!(line.ends_with(&[&all[..], b"\n"].concat()));
+    }
+
+    #[test]
+    fn lines_wait_for_the_end_of_a_turn() {
+        let dir = crate::shell::testing::TempDir::new("gathered");
+        let path = dir.path().join("x.log");
+        let logs = Logs(Arc::default());
+        logs.lock().file = Some(LogFile { path: path.clone(), open: None });
+        let mut sink = Sink(logs.clone());
+        let text = || std::fs::read(&path).unwrap_or_default();
+        sink.write_all(b"1\n").unwrap();
+        assert_eq!(text(), b"1\n");
+        logs.gather();
+        sink.write_all(b"2\n").unwrap();
+        sink.write_all(b"3\n").unwrap();
+        assert_eq!(text(), b"1\n");
+        logs.write_out();
+        assert_eq!(text(), b"1\n2\n3\n");
+        sink.write_all(b"4\n").unwrap();
+        assert_eq!(text(), b"1\n2\n3\n4\n");
+        // A turn that has much to say does not keep it all.
+        logs.gather();
+        sink.write_all(&[b'x'; WAITING_BYTES_MAX]).unwrap();
+        assert_eq!(text().len(), 8);
+        sink.write_all(b"\n").unwrap();
+        assert_eq!(text().len(), 8 + WAITING_BYTES_MAX + 1);
+        // What was said before the file was moved away stands in the old one or the new one.
+        sink.write_all(b"5\n").unwrap();
+        logs.reopen();
+        assert!(text().ends_with(b"\n5\n"));
     }
 
     #[test]

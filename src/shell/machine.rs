@@ -16,6 +16,9 @@ pub trait Machine {
     fn run_due(&mut self) -> bool;
     fn end_turn(&mut self);
     fn next_deadline(&self) -> Mono;
+    fn is_at_rest(&self) -> bool {
+        false
+    }
     fn poll_action(&mut self) -> Option<Action>;
     fn take_save(&mut self, generation: u64) -> Option<SaveJob>;
     fn take_touched(&mut self, into: &mut Vec<ConnId>);
@@ -76,6 +79,10 @@ impl Machine for Node {
 
     fn next_deadline(&self) -> Mono {
         Node::next_deadline(self)
+    }
+
+    fn is_at_rest(&self) -> bool {
+        Node::is_at_rest(self)
     }
 
     fn output(&self, conn: ConnId) -> Option<&[u8]> {

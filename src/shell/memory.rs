@@ -26,8 +26,8 @@ struct Seen {
 }
 
 impl Memory {
-    /// Gives back what is free, if there is more of it than the last time. Call it about once a
-    /// second. What was in use between two calls only, shows as pages that are still there.
+    /// Gives back what is free, if there is more of it than the last time. Call it every few
+    /// seconds. What was in use between two calls only, shows as pages that are still there.
     #[cfg(target_env = "gnu")]
     pub fn look(&mut self) {
         let (now, least) = (Seen::now(), &mut self.least);

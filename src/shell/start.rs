@@ -55,6 +55,11 @@ struct Config {
 pub fn run(program: &Path, args: RunArgs) -> i32 {
     system::use_one_heap_arena();
     let logs = logging::install();
+    let (logs_at_panic, say) = (logs.clone(), std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |panic| {
+        logs_at_panic.write_out_at_panic();
+        say(panic);
+    }));
     match try_run(program, args, &logs) {
         Ok(code) => code,
         Err(Refusal::Said) => 1,

@@ -18,8 +18,8 @@ use crate::node::{Closed, Endpoint};
 use crate::sentinel::action::LogLevel;
 use crate::util::ident::ConnId;
 
-/// Reads of one connection in one turn, each of up to 64 KiB.
-const READS_PER_TURN: usize = 2;
+/// Reads of one connection in one turn, each of up to 16 KiB.
+const READS_PER_TURN: usize = 8;
 /// Bytes written to one connection in one turn.
 const WRITE_BYTES_PER_TURN: usize = 1 << 20;
 /// Clients taken from one listener in one turn.
@@ -125,6 +125,7 @@ impl<M: Machine> EventLoop<M> {
                     if n < self.buf.len() && !hung_up {
                         return;
                     }
+                    self.serve_waiting_clients();
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
@@ -177,6 +178,7 @@ impl<M: Machine> EventLoop<M> {
         self.machine.take_touched(&mut touched);
         for conn in touched.drain(..) {
             self.flush_one(conn);
+            self.serve_waiting_clients();
         }
         self.touched = touched;
     }
