@@ -142,7 +142,7 @@ pub struct EventLoop<M> {
     memory_due: Mono,
     more_due: bool,
     supervisor: Supervisor,
-    logs: Logs,
+    pub(super) logs: Logs,
     end: Option<End>,
 }
 

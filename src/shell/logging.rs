@@ -119,6 +119,12 @@ impl Logs {
         self.lock().gathers = true;
     }
 
+    /// Writes the lines that wait; further ones wait again. To be called before anybody is told
+    /// anything: whoever got a reply finds in the log what led to it.
+    pub fn write_waiting(&self) {
+        self.lock().write_waiting();
+    }
+
     /// Writes the lines that wait, and each further one at once. To be called before the process
     /// sleeps or ends.
     pub fn write_out(&self) {
@@ -320,20 +326,23 @@ mod tests {
         sink.write_all(b"2\n").unwrap();
         sink.write_all(b"3\n").unwrap();
         assert_eq!(text(), b"1\n");
-        logs.write_out();
+        logs.write_waiting();
         assert_eq!(text(), b"1\n2\n3\n");
         sink.write_all(b"4\n").unwrap();
-        assert_eq!(text(), b"1\n2\n3\n4\n");
+        assert_eq!(text(), b"1\n2\n3\n");
+        logs.write_out();
+        sink.write_all(b"5\n").unwrap();
+        assert_eq!(text(), b"1\n2\n3\n4\n5\n");
         // A turn that has much to say does not keep it all.
         logs.gather();
         sink.write_all(&[b'x'; WAITING_BYTES_MAX]).unwrap();
-        assert_eq!(text().len(), 8);
+        assert_eq!(text().len(), 10);
         sink.write_all(b"\n").unwrap();
-        assert_eq!(text().len(), 8 + WAITING_BYTES_MAX + 1);
+        assert_eq!(text().len(), 10 + WAITING_BYTES_MAX + 1);
         // What was said before the file was moved away stands in the old one or the new one.
-        sink.write_all(b"5\n").unwrap();
+        sink.write_all(b"6\n").unwrap();
         logs.reopen();
-        assert!(text().ends_with(b"\n5\n"));
+        assert!(text().ends_with(b"\n6\n"));
     }
 
     #[test]

@@ -171,8 +171,9 @@ impl<M: Machine> EventLoop<M> {
         }
     }
 
-    /// Writes what there is to write, once for each connection that was touched.
+    /// Writes what there is to write, once for each connection that was touched; the log first.
     pub(super) fn flush(&mut self) {
+        self.logs.write_waiting();
         let mut touched = std::mem::take(&mut self.touched);
         touched.append(&mut self.to_flush);
         self.machine.take_touched(&mut touched);
