@@ -11,6 +11,29 @@ pub struct MasterLines {
     bytes: Box<[u8]>,
 }
 
+/// Lines of a master, as they are gathered: thousands may be rendered for one save.
+#[derive(Debug, Default)]
+pub struct Packer {
+    bytes: Vec<u8>,
+}
+
+impl Packer {
+    /// Adds a line behind the others.
+    pub fn add(&mut self, when: When, words: &[&[u8]]) {
+        let when = WHENS.iter().position(|known| *known == when);
+        push_packed(&mut self.bytes, when.unwrap_or_default());
+        push_packed(&mut self.bytes, words.len());
+        for word in words {
+            push_packed(&mut self.bytes, word.len());
+            self.bytes.extend_from_slice(word);
+        }
+    }
+
+    pub fn finish(self) -> MasterLines {
+        MasterLines { bytes: self.bytes.into_boxed_slice() }
+    }
+}
+
 const WHENS: [When; 3] = [When::Always, When::IfThere, When::OnlyIfEqual];
 
 /// One of them. Two are equal when the lines are.
@@ -18,18 +41,14 @@ const WHENS: [When; 3] = [When::Always, When::IfThere, When::OnlyIfEqual];
 pub struct PackedLine<'l>(&'l [u8]);
 
 impl MasterLines {
+    #[cfg(test)]
     pub fn pack(lines: &[StateLine]) -> MasterLines {
-        let mut bytes = Vec::new();
+        let mut packer = Packer::default();
         for line in lines {
-            let when = WHENS.iter().position(|when| *when == line.when);
-            push_packed(&mut bytes, when.unwrap_or_default());
-            push_packed(&mut bytes, line.words.len());
-            for word in &line.words {
-                push_packed(&mut bytes, word.len());
-                bytes.extend_from_slice(word);
-            }
+            let words: Vec<&[u8]> = line.words.iter().map(Vec::as_slice).collect();
+            packer.add(line.when, &words);
         }
-        MasterLines { bytes: bytes.into_boxed_slice() }
+        packer.finish()
     }
 
     /// Those of the lines for which `wanted` is true.

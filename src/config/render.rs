@@ -1,7 +1,7 @@
 //! Rendering: Sentinel state and settings to config lines (spec/config.md, Rewriting).
 #![forbid(unsafe_code)]
 
-use super::packed::MasterLines;
+use super::packed::{MasterLines, Packer};
 use super::rewrite::{StateLine, When};
 use super::settings::Settings;
 use super::values::MAX_INT;
@@ -16,15 +16,8 @@ const OPEN_DEFAULT_USER: [&[u8]; 7] =
     [b"user", b"default", b"on", b"nopass", b"~*", b"&*", b"+@all"];
 
 /// Lines of one owner, as they are gathered.
-struct Lines {
-    lines: Vec<StateLine>,
-}
-
-impl Lines {
-    fn add(&mut self, when: When, words: &[&[u8]]) {
-        let words = words.iter().map(|word| word.to_vec()).collect();
-        self.lines.push(StateLine { words, when });
-    }
+trait Lines {
+    fn add(&mut self, when: When, words: &[&[u8]]);
 
     /// A number that every implementation reads: larger ones turn negative elsewhere.
     fn add_number(&mut self, when: When, words: &[&[u8]], n: u64) {
@@ -48,6 +41,19 @@ impl Lines {
     }
 }
 
+impl Lines for Vec<StateLine> {
+    fn add(&mut self, when: When, words: &[&[u8]]) {
+        let words = words.iter().map(|word| word.to_vec()).collect();
+        self.push(StateLine { words, when });
+    }
+}
+
+impl Lines for Packer {
+    fn add(&mut self, when: When, words: &[&[u8]]) {
+        Packer::add(self, when, words);
+    }
+}
+
 /// A default is written only where a line for it stands.
 fn unless(default: bool) -> When {
     if default { When::IfThere } else { When::Always }
@@ -56,7 +62,7 @@ fn unless(default: bool) -> When {
 /// The lines of one master; settings equal to the built-in defaults are left to
 /// [`rewrite`](super::rewrite::rewrite), which writes them only where they stand already.
 pub fn render_master(master: &MasterConfig) -> MasterLines {
-    let mut out = Lines { lines: Vec::new() };
+    let mut out = Packer::default();
     let name = master.name.as_slice();
     let port = master.at.port.to_string();
     let words: [&[u8]; 5] = [b"sentinel", b"monitor", name, &master.at.host, port.as_bytes()];
@@ -79,10 +85,10 @@ pub fn render_master(master: &MasterConfig) -> MasterLines {
             [b"sentinel", b"rename-command", name, &renamed.command, &renamed.new_name];
         out.add(When::Always, &words);
     }
-    MasterLines::pack(&out.lines)
+    out.finish()
 }
 
-fn render_options(out: &mut Lines, name: &[u8], options: &MasterOptions) {
+fn render_options(out: &mut Packer, name: &[u8], options: &MasterOptions) {
     let mut number = |option: &str, n: u64, default: u64| {
         let words: [&[u8]; 3] = [b"sentinel", option.as_bytes(), name];
         out.add_number(unless(n == default), &words, n);
@@ -108,7 +114,7 @@ fn render_options(out: &mut Lines, name: &[u8], options: &MasterOptions) {
 
 /// The lines that are tied to no master.
 pub fn render_global(global: &GlobalConfig) -> Vec<StateLine> {
-    let mut out = Lines { lines: Vec::new() };
+    let mut out = Vec::new();
     if let Some(id) = &global.myid {
         out.add(When::Always, &[b"sentinel", b"myid", id]);
     }
@@ -121,12 +127,12 @@ pub fn render_global(global: &GlobalConfig) -> Vec<StateLine> {
     out.add_number(unless(port == 0), &[b"sentinel", b"announce-port"], u64::from(port));
     out.add_text(&[b"sentinel", b"sentinel-user"], global.sentinel_user.as_ref());
     out.add_text(&[b"sentinel", b"sentinel-pass"], global.sentinel_pass.as_ref());
-    out.lines
+    out
 }
 
 /// The server settings that saving keeps up to date: what commands can change.
 pub fn render_server(settings: &Settings) -> Vec<StateLine> {
-    let mut out = Lines { lines: Vec::new() };
+    let mut out = Vec::new();
     let level: &[u8] = match settings.loglevel {
         Some(LogLevel::Debug) => b"debug",
         Some(LogLevel::Verbose) => b"verbose",
@@ -143,5 +149,5 @@ pub fn render_server(settings: &Settings) -> Vec<StateLine> {
             std::iter::once(&b"user"[..]).chain(user.iter().map(Vec::as_slice)).collect();
         out.add(unless(words == OPEN_DEFAULT_USER), &words);
     }
-    out.lines
+    out
 }
