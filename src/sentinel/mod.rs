@@ -117,7 +117,7 @@ pub struct Sentinel {
     ping_budget: periodic::PingBudget,
     /// When there last was an event, or a peer that asked about a master.
     stirred: Mono,
-    /// Sets our moments for bundled commands apart from those of other sentinels.
+    /// Sets our moments apart from those of other sentinels.
     slot_offset: u64,
     info_models: info_text::Models,
     /// For a text that is put together and sent.

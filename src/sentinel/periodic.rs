@@ -85,7 +85,10 @@ impl Sentinel {
         let bundles = self.bundles();
         let now = cx.now;
         let until = |period_ms: u64, part| now.after(if bundles { period_ms / part } else { 0 });
-        if self.info_due(inst) <= until(self.info_period_ms(inst), INFO_AHEAD) {
+        // Sooner than that its INFO would be of no use.
+        let in_doubt = self.doubt_ends(inst) != NEVER;
+        let info_ahead_ms = if in_doubt { 0 } else { self.info_period_ms(inst) };
+        if self.info_due(inst) <= until(info_ahead_ms, INFO_AHEAD) {
             self.send_info(cx, inst);
         }
         if self.ping_due(inst) <= until(self.ping_period_ms(inst), PING_AHEAD) {
@@ -117,7 +120,7 @@ impl Sentinel {
         self.info_due(inst).min(self.ping_due(inst)).min(self.hello_due(inst))
     }
 
-    fn info_due(&self, inst: InstId) -> Mono {
+    pub(super) fn info_due(&self, inst: InstId) -> Mono {
         let Some(data) = self.data(inst) else { return NEVER };
         let link = self.base(inst).link;
         if !self.connected(link) || self.pending_full(link) {
@@ -129,6 +132,7 @@ impl Sentinel {
         }
         let pause_ms = (period_ms + 1).saturating_sub(data.info_ahead_ms);
         let due = data.info_refresh.map_or(Mono(0), |at| at.after(pause_ms));
+        let due = due.min(self.doubt_ends(inst));
         self.slot(data.info_retry_at.map_or(due, |retry| due.max(retry)), period_ms)
     }
 
