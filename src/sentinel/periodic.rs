@@ -18,8 +18,6 @@ const BUSY_INFO_MS: u64 = 1_000;
 /// INFO period of a replica that was told to follow the promoted one.
 const RECONF_INFO_MS: u64 = 250;
 
-/// With this many links what is due to an instance is bundled: see [`Sentinel::bundles`].
-const BUNDLE_LINKS: usize = 128;
 /// Bundled commands leave at so many moments of a period.
 const BUNDLE_SLOTS: u64 = 50;
 /// A PING, INFO or hello goes along with another command where it would be due so soon: within
@@ -101,7 +99,7 @@ impl Sentinel {
 
     /// Whether there are so many links that system calls are saved by sending at fewer moments.
     pub(super) fn bundles(&self) -> bool {
-        self.links.len() >= BUNDLE_LINKS
+        self.links.len() >= self.thresholds.bundle_links
     }
 
     /// The moment at which something due at `due` leaves: with many links one of a few in its

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use sentineld::config::load::load;
 use sentineld::node::{Closed, Endpoint, Node, ProcessFacts, Setup};
 use sentineld::sentinel::action::Action;
+use sentineld::sentinel::thresholds::Thresholds;
 use sentineld::util::defect::{Defect, defect};
 use sentineld::util::ident::ConnId;
 use sentineld::util::rng::{Rng, mix};
@@ -155,7 +156,8 @@ impl SentinelHost {
             violation!(Property::OwnFileLoads, "sentinel {sentinel}: {error:?}\n{file}")
         });
         let facts = ProcessFacts { pid: 1, tcp_port: SENTINEL_PORT, ..ProcessFacts::default() };
-        Node::new(Setup { loaded, facts, random, clock })
+        let thresholds = Thresholds::default();
+        Node::new(Setup { loaded, facts, thresholds, random, clock })
     }
 
     /// Whether the process can do anything now.
