@@ -170,4 +170,11 @@ mod tests {
         });
         assert_eq!(gathers(&bench, link), Some(false));
     }
+
+    #[test]
+    fn a_forced_failover_wants_every_hello() {
+        let (mut bench, master, link) = gathering();
+        bench.call(|sentinel, cx| sentinel.start_failover(cx, master, true));
+        assert_eq!(gathers(&bench, link), Some(false));
+    }
 }
