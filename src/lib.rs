@@ -13,6 +13,10 @@
 //! - [`server`]: clients, rights, Pub/Sub, the command table, one file per command family.
 //! - [`node`]: the sans-I/O machine as a whole; inputs in, actions out.
 //! - [`shell`]: the event loop and everything that touches the system.
+//!
+//! What only an instance with many masters does begins at a size that a node is made with
+//! ([`sentinel::thresholds`]), never at a constant or a global: the simulator, whose worlds have a
+//! handful of links, would otherwise never meet it.
 
 // Releases abort on panic; the simulator, which is to see what breaks, must not.
 #[cfg(all(feature = "defects", panic = "abort"))]

@@ -22,6 +22,7 @@ use std::net::IpAddr;
 use crate::config::load::Loaded;
 use crate::resp::reply::{self, ReplyParser};
 use crate::sentinel::action::{Action, Cx, LogLevel};
+use crate::sentinel::thresholds::Thresholds;
 use crate::sentinel::{Sentinel, Surroundings};
 use crate::server::Server;
 pub use crate::server::facts::{CpuTimes, Endpoint, ProcessFacts};
@@ -53,6 +54,8 @@ pub enum Closed {
 pub struct Setup {
     pub loaded: Loaded,
     pub facts: ProcessFacts,
+    /// The defaults, but in tests of what only large instances do.
+    pub thresholds: Thresholds,
     /// Operating-system randomness: a new id comes from it, and the seed of the dice.
     pub random: [u8; 32],
     pub clock: Clock,
@@ -99,7 +102,7 @@ macro_rules! handle {
 impl Node {
     /// A node that has not acted yet; call [`Node::start`] next.
     pub fn new(setup: Setup) -> Node {
-        let Setup { loaded, facts, random, clock } = setup;
+        let Setup { loaded, facts, thresholds, random, clock } = setup;
         let mut seed = [0; 8];
         seed.copy_from_slice(&random[24..]);
         let myid = loaded.sentinel.global.myid.clone();
@@ -107,7 +110,8 @@ impl Node {
         let myid = myid.unwrap_or_else(|| to_hex(&random[..20]));
         let surroundings =
             Surroundings { port: facts.tcp_port, requirepass: loaded.settings.requirepass.clone() };
-        let sentinel = Sentinel::new(loaded.sentinel.global.clone(), myid, surroundings);
+        let mut sentinel = Sentinel::new(loaded.sentinel.global.clone(), myid, surroundings);
+        sentinel.thresholds = thresholds;
         let mut node = Node {
             sentinel,
             saving: Saving::new(&loaded),

@@ -267,6 +267,10 @@ impl Sentinel {
                 peer.master_down = *down == 1;
                 peer.answer = Some(*down == 1);
                 peer.first_answer = peer.first_answer.or(peer.answer);
+            } else if *down != 1 {
+                // A newer configuration may also hold the same address: what the peer said before
+                // it denied does not count any more.
+                peer.master_down = false;
             }
             // A vote of an older epoch is no answer yet: the new one is being saved, slowly, or
             // could not be saved. The peer is asked again.
@@ -360,15 +364,17 @@ mod tests {
         let peer = addr("127.0.0.1", 26_380);
         let peer = bench.call(|sentinel, cx| sentinel.add_peer(cx, id, PEER, peer));
         let yes = Reply::Array(vec![Reply::Int(1), Reply::Bulk(b"*"), Reply::Int(0)]);
-        let mut hear = |config_epoch| {
+        let mut hear = |config_epoch, answer: &Reply| {
             bench.call(|sentinel, cx| {
                 sentinel.masters[id].config_epoch = 7;
                 sentinel.masters[id].base.sdown.is = true;
-                sentinel.ask_answered(cx, peer, (None, config_epoch), &yes);
+                sentinel.ask_answered(cx, peer, (None, config_epoch), answer);
             });
             (bench.sentinel.peers[peer].master_down, bench.sentinel.masters[id].odown.is)
         };
-        assert_eq!(hear(6), (false, false));
-        assert_eq!(hear(7), (true, true));
+        assert_eq!(hear(6, &yes), (false, false));
+        assert_eq!(hear(7, &yes), (true, true));
+        let no = Reply::Array(vec![Reply::Int(0), Reply::Bulk(b"*"), Reply::Int(0)]);
+        assert_eq!(hear(6, &no), (false, false), "but a denial does, the address may be the same");
     }
 }

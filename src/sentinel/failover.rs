@@ -152,7 +152,9 @@ impl Sentinel {
             self.ask_all(cx, id);
         }
         if forced {
+            // As sdown would have done.
             self.ask_replicas_info(cx, id);
+            self.read_all_hellos(cx, id);
         }
         self.arm(cx.now, InstId::Master(id));
     }

@@ -126,3 +126,30 @@ fn a_planned_attempt_outlives_a_gap_in_odown_but_not_the_return_of_the_master() 
     assert!(!bench.sentinel.masters[id].base.sdown.is);
     assert_eq!(bench.sentinel.masters[id].election.retry_at, None);
 }
+
+/// What a replica says of itself, at the present moment.
+fn says(bench: &mut Bench, replica: ReplicaId, text: &[u8]) {
+    bench.call(|sentinel, cx| sentinel.apply_info(cx, InstId::Replica(replica), text));
+}
+
+#[test]
+fn who_says_master_is_asked_again_when_it_may_be_told_to_follow() {
+    let (mut bench, _, replica) = with_replica();
+    let inst = InstId::Replica(replica);
+    says(&mut bench, replica, b"role:slave\r\n");
+    assert_eq!(bench.sentinel.doubt_ends(inst), NEVER);
+    bench.pass(3_000);
+    says(&mut bench, replica, b"role:master\r\n");
+    let began = bench.now;
+    let ends = bench.sentinel.doubt_ends(inst);
+    // Four hello periods, and up to one that sets the sentinels apart.
+    assert!(ends > began.after(8_000) && ends <= began.after(10_001), "{ends:?}");
+    let due = |bench: &Bench| bench.sentinel.info_due(inst);
+    assert_eq!(due(&bench), ends.min(began.after(10_001)));
+    bench.pass(5_000);
+    says(&mut bench, replica, b"role:master\r\n");
+    assert_eq!(due(&bench), ends, "what it says before that is of no use");
+    bench.now = ends;
+    says(&mut bench, replica, b"role:master\r\n");
+    assert_eq!(due(&bench), ends.after(10_001), "asked once, then as always");
+}

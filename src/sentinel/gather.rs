@@ -10,8 +10,9 @@
 use super::Sentinel;
 use super::action::Cx;
 use super::instance::{InstId, MasterId};
-use super::link::LinkId;
+use super::link::{Conn, LinkId};
 use super::timers::NEVER;
+use crate::util::defect::{Defect, defect};
 use crate::util::time::Mono;
 
 /// So many rounds of hellos are gathered.
@@ -67,7 +68,8 @@ impl Sentinel {
     /// When what has gathered is to be read, however little it is.
     pub(super) fn gathering_ends(&self, inst: InstId) -> Mono {
         let conn = self.links[self.base(inst).link].pubsub.as_ref();
-        let Some(conn) = conn.filter(|conn| conn.gathers) else { return NEVER };
+        let waits = |conn: &&Conn| conn.gathers && !defect(Defect::LeaveGathered);
+        let Some(conn) = conn.filter(waits) else { return NEVER };
         conn.last_received.after(5 * self.periods.publish_ms / 2)
     }
 
@@ -80,6 +82,9 @@ impl Sentinel {
 
     /// Something happens around a master: every hello is wanted at once.
     pub(super) fn read_all_hellos(&mut self, cx: &mut Cx, id: MasterId) {
+        if defect(Defect::GatherInFailover) {
+            return;
+        }
         let master = &self.masters[id];
         let replicas = master.replicas.values().map(|id| self.replicas[*id].base.link);
         let links: Vec<LinkId> = [master.base.link].into_iter().chain(replicas).collect();
@@ -106,7 +111,7 @@ impl Sentinel {
 mod tests {
     use std::collections::VecDeque;
 
-    use super::super::link::{Channel, Conn};
+    use super::super::link::Channel;
     use super::super::testing::{Bench, addr};
     use super::*;
 
@@ -168,6 +173,13 @@ mod tests {
             sentinel.drop_connections(cx, to_peer, "test");
             sentinel.consider_gathering(cx, link, 100);
         });
+        assert_eq!(gathers(&bench, link), Some(false));
+    }
+
+    #[test]
+    fn a_forced_failover_wants_every_hello() {
+        let (mut bench, master, link) = gathering();
+        bench.call(|sentinel, cx| sentinel.start_failover(cx, master, true));
         assert_eq!(gathers(&bench, link), Some(false));
     }
 }

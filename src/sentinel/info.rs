@@ -7,8 +7,10 @@ use super::event::{Event, Subject};
 use super::failover::State;
 use super::instance::{InstId, MasterId, ReconfState, ReplicaId, Role};
 use super::names::HostState;
+use super::timers::NEVER;
 use crate::util::defect::{Defect, defect};
 use crate::util::num::{parse_i64, parse_u64};
+use crate::util::time::Mono;
 
 /// Most replicas a master may have here; further ones are not watched.
 pub const MAX_REPLICAS: usize = 1_024;
@@ -232,13 +234,35 @@ impl Sentinel {
             }
             return;
         }
-        let wait_ms = 4 * self.periods.publish_ms;
+        let wait_ms = self.doubt_ms();
         let reported_ms = cx.now.since(self.replicas[id].data.role_reported_since);
         let quiet = self.no_down_within(cx, InstId::Replica(id), wait_ms);
         let left = defect(Defect::LeaveStrayMaster);
         if self.looks_sane(cx, master) && quiet && reported_ms > wait_ms && !left {
             self.follow_master(cx, id, "+convert-to-slave");
         }
+    }
+
+    /// So long a replica may say that it is a master, as there may be news of a failover.
+    fn doubt_ms(&self) -> u64 {
+        4 * self.periods.publish_ms
+    }
+
+    /// When a replica that says master is asked again, to be told to follow: as soon as it may be,
+    /// not when its next INFO happens to be due. Far away if it said so after that, too.
+    pub(super) fn doubt_ends(&self, inst: InstId) -> Mono {
+        let InstId::Replica(id) = inst else { return NEVER };
+        let replica = &self.replicas[id];
+        if replica.data.role_reported != Role::Master {
+            return NEVER;
+        }
+        let since = replica.data.role_reported_since;
+        let since = replica.base.sdown.since.map_or(since, |down| down.max(since));
+        // Not all sentinels in the same moment: one will do.
+        let apart_ms = self.slot_offset % self.periods.publish_ms.max(1);
+        let ends = since.after(self.doubt_ms() + 1 + apart_ms);
+        let told = replica.data.info_refresh.is_some_and(|at| at >= ends);
+        if told { NEVER } else { ends }
     }
 
     fn replica_says_slave(&mut self, cx: &mut Cx, id: ReplicaId) {

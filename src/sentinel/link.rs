@@ -84,8 +84,8 @@ pub struct Link {
     pub last_available: Mono,
     /// Last answer of any kind to a PING.
     pub last_reply: Mono,
-    /// When a connect was last tried; `None`: the next one need not wait.
-    pub last_reconnect: Option<Mono>,
+    /// When a connect of each channel was last tried; `None`: the next one need not wait.
+    pub last_reconnect: [Option<Mono>; 2],
     /// Smoothed round trip of PINGs, in 1/8 ms.
     pub rtt_8th_ms: Option<u64>,
     /// The shortest down-after of its holders, in ms.
@@ -138,28 +138,43 @@ impl Sentinel {
         }
         let addr = self.base(inst).addr.clone();
         let link_id = self.base(inst).link;
-        self.links[link_id].last_reconnect = Some(cx.now);
         let named = super::names::parse_ip(&addr.host).is_none();
+        let due = [Channel::Cmd, Channel::Pubsub];
+        let due = due.into_iter().filter(|channel| self.channel_due(inst, *channel) <= cx.now);
+        let due: Vec<Channel> = due.collect();
+        for channel in &due {
+            self.links[link_id].last_reconnect[*channel as usize] = Some(cx.now);
+        }
         let fresh = match named && self.links[link_id].cmd.is_none() {
             true => self.resolve(cx, &addr.host),
             false => addr.ip,
         };
         let Some(ip) = fresh.or(addr.ip) else { return };
         self.set_ip(cx, inst, ip);
-        if self.links[link_id].cmd.is_none() {
-            self.connect(cx, inst, Channel::Cmd, ip, addr.port);
-        }
-        let link = &self.links[link_id];
-        if link.needs_pubsub() && link.pubsub.is_none() {
-            self.connect(cx, inst, Channel::Pubsub, ip, addr.port);
+        for channel in due {
+            self.connect(cx, inst, channel, ip, addr.port);
         }
     }
 
     /// When the next connect may be tried; far away if nothing is missing.
     pub(super) fn reconnect_due(&self, inst: InstId) -> Mono {
+        let link = &self.links[self.base(inst).link];
+        if link.connected() {
+            return super::timers::NEVER;
+        }
+        self.channel_due(inst, Channel::Cmd).min(self.channel_due(inst, Channel::Pubsub))
+    }
+
+    /// The same for one channel: the two of a link often break one after the other, and the second
+    /// has to be back as soon as the first.
+    fn channel_due(&self, inst: InstId, channel: Channel) -> Mono {
         let base = self.base(inst);
         let link = &self.links[base.link];
-        if base.addr.port == 0 || link.connected() {
+        let missing = match channel {
+            Channel::Cmd => link.cmd.is_none(),
+            Channel::Pubsub => link.pubsub.is_none() && link.needs_pubsub(),
+        };
+        if base.addr.port == 0 || !missing {
             return super::timers::NEVER;
         }
         let plain_ms = self.ping_period_ms(inst);
@@ -170,7 +185,7 @@ impl Sentinel {
             }
             _ => plain_ms,
         };
-        link.last_reconnect.map_or(Mono(0), |at| at.after(period_ms))
+        link.last_reconnect[channel as usize].map_or(Mono(0), |at| at.after(period_ms))
     }
 
     fn connect(&mut self, cx: &mut Cx, inst: InstId, channel: Channel, ip: IpAddr, port: u16) {
@@ -457,5 +472,31 @@ mod tests {
             .as_ref()
             .map(|conn| conn.sent.iter().filter(|(_, sent)| matches!(sent, Sent::Ping)).count());
         assert!(pings.is_some_and(|count| count >= 2), "{pings:?}");
+    }
+
+    #[test]
+    fn two_connections_that_break_one_after_the_other_are_both_back_at_once() {
+        let mut bench = Bench::new();
+        let master = bench.monitor(b"m");
+        let link = bench.sentinel.masters[master].base.link;
+        bench.call(|sentinel, cx| sentinel.arm(cx.now, InstId::Master(master)));
+        let connects = |bench: &mut Bench| {
+            bench.pass(1);
+            bench.call(|sentinel, cx| sentinel.run_due(cx, 100, &mut false));
+            let is = |action: &Action| matches!(action, Action::Connect { .. });
+            bench.actions().iter().filter(|action| is(action)).count()
+        };
+        assert_eq!(connects(&mut bench), 2);
+        bench.pass(5_000);
+        for channel in [Channel::Pubsub, Channel::Cmd] {
+            let conn = bench.sentinel.links[link].conn_mut(channel).as_ref().unwrap().id;
+            bench.call(|sentinel, cx| sentinel.conn_closed(cx, conn, false));
+            assert_eq!(connects(&mut bench), 1, "{channel:?}");
+            let conn = bench.sentinel.links[link].conn_mut(channel).as_ref().unwrap().id;
+            bench.call(|sentinel, cx| sentinel.conn_closed(cx, conn, false));
+            assert_eq!(connects(&mut bench), 0, "{channel:?}, and no more in this period");
+            bench.pass(1_000);
+            assert_eq!(connects(&mut bench), 1, "{channel:?}");
+        }
     }
 }

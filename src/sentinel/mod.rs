@@ -4,7 +4,8 @@
 //! - [`instance`] (1): masters, replicas, sentinels; [`names`] resolves their hosts.
 //! - [`periods`] (2), [`timers`], [`tick`]: when things are done.
 //! - [`link`] (3), [`periodic`] (4), [`reply`]: connections, what is sent and what comes back;
-//!   [`gather`] reads it in larger pieces, [`places`] finds masters by address.
+//!   [`gather`] reads it in larger pieces, [`places`] finds masters by address; [`thresholds`]:
+//!   from which size on commands are bundled and hellos gathered.
 //! - [`info`] (5) with [`info_text`], [`hello`] (6), [`down`] (7), [`vote`] (8).
 //! - [`election`], [`failover`], [`select`] (9), [`topology`] (10), [`tilt`] (11).
 //! - [`event`], [`scripts`], [`saves`]: what leaves the core. [`command`]: what operators ask for.
@@ -33,6 +34,7 @@ pub mod select;
 pub mod setup;
 #[cfg(test)]
 mod testing;
+pub mod thresholds;
 pub mod tick;
 pub mod tilt;
 pub mod timers;
@@ -95,6 +97,8 @@ pub struct Sentinel {
     pub global: GlobalConfig,
     pub surroundings: Surroundings,
     pub periods: periods::Periods,
+    /// Chosen by whoever makes it, before its first master.
+    pub thresholds: thresholds::Thresholds,
     pub masters: Arena<MasterId, Master>,
     pub replicas: Arena<ReplicaId, Replica>,
     pub peers: Arena<PeerId, Peer>,
@@ -117,7 +121,7 @@ pub struct Sentinel {
     ping_budget: periodic::PingBudget,
     /// When there last was an event, or a peer that asked about a master.
     stirred: Mono,
-    /// Sets our moments for bundled commands apart from those of other sentinels.
+    /// Sets our moments apart from those of other sentinels.
     slot_offset: u64,
     info_models: info_text::Models,
     /// For a text that is put together and sent.
@@ -134,6 +138,7 @@ impl Sentinel {
             global,
             surroundings,
             periods: periods::Periods::default(),
+            thresholds: thresholds::Thresholds::default(),
             masters: Arena::default(),
             replicas: Arena::default(),
             peers: Arena::default(),

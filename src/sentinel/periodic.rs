@@ -6,6 +6,7 @@ use super::action::Cx;
 use super::instance::{InstId, ReconfState, Role};
 use super::link::{Channel, Link, LinkId, Sent};
 use super::timers::NEVER;
+use crate::util::defect::{Defect, defect};
 use crate::util::rng::mix;
 use crate::util::time::Mono;
 
@@ -18,8 +19,6 @@ const BUSY_INFO_MS: u64 = 1_000;
 /// INFO period of a replica that was told to follow the promoted one.
 const RECONF_INFO_MS: u64 = 250;
 
-/// With this many links what is due to an instance is bundled: see [`Sentinel::bundles`].
-const BUNDLE_LINKS: usize = 128;
 /// Bundled commands leave at so many moments of a period.
 const BUNDLE_SLOTS: u64 = 50;
 /// A PING, INFO or hello goes along with another command where it would be due so soon: within
@@ -85,20 +84,27 @@ impl Sentinel {
         let bundles = self.bundles();
         let now = cx.now;
         let until = |period_ms: u64, part| now.after(if bundles { period_ms / part } else { 0 });
-        if self.info_due(inst) <= until(self.info_period_ms(inst), INFO_AHEAD) {
+        // Sooner than that its INFO would be of no use.
+        let in_doubt = self.doubt_ends(inst) != NEVER;
+        let info_ahead_ms = if in_doubt { 0 } else { self.info_period_ms(inst) };
+        if self.info_due(inst) <= until(info_ahead_ms, INFO_AHEAD) {
             self.send_info(cx, inst);
         }
         if self.ping_due(inst) <= until(self.ping_period_ms(inst), PING_AHEAD) {
             self.send_ping(cx, inst);
         }
         if self.hello_due(inst) <= until(self.periods.publish_ms, HELLO_AHEAD) {
-            self.send_hello(cx, inst);
+            if bundles && defect(Defect::BundleWithoutHello) && self.data(inst).is_some() {
+                self.base_mut(inst).last_publish = now;
+            } else {
+                self.send_hello(cx, inst);
+            }
         }
     }
 
     /// Whether there are so many links that system calls are saved by sending at fewer moments.
     pub(super) fn bundles(&self) -> bool {
-        self.links.len() >= BUNDLE_LINKS
+        self.links.len() >= self.thresholds.bundle_links
     }
 
     /// The moment at which something due at `due` leaves: with many links one of a few in its
@@ -117,7 +123,7 @@ impl Sentinel {
         self.info_due(inst).min(self.ping_due(inst)).min(self.hello_due(inst))
     }
 
-    fn info_due(&self, inst: InstId) -> Mono {
+    pub(super) fn info_due(&self, inst: InstId) -> Mono {
         let Some(data) = self.data(inst) else { return NEVER };
         let link = self.base(inst).link;
         if !self.connected(link) || self.pending_full(link) {
@@ -129,6 +135,7 @@ impl Sentinel {
         }
         let pause_ms = (period_ms + 1).saturating_sub(data.info_ahead_ms);
         let due = data.info_refresh.map_or(Mono(0), |at| at.after(pause_ms));
+        let due = due.min(self.doubt_ends(inst));
         self.slot(data.info_retry_at.map_or(due, |retry| due.max(retry)), period_ms)
     }
 

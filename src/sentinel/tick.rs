@@ -4,7 +4,7 @@
 use super::Sentinel;
 use super::action::Cx;
 use super::instance::InstId;
-use super::link::Channel;
+use super::link::{Channel, Conn};
 use super::timers::{NEVER, Timer};
 use crate::util::defect::{Defect, defect};
 use crate::util::time::Mono;
@@ -166,7 +166,8 @@ impl Sentinel {
 
     fn pubsub_tear_down_due(&self, inst: InstId) -> Mono {
         let link = &self.links[self.base(inst).link];
-        let Some(conn) = link.pubsub.as_ref().filter(|conn| !conn.gathers) else { return NEVER };
+        let all_read = |conn: &&Conn| !conn.gathers || defect(Defect::JudgeGathered);
+        let Some(conn) = link.pubsub.as_ref().filter(all_read) else { return NEVER };
         let silent = conn.last_received.after(3 * self.periods.publish_ms + 1);
         conn.since.after(self.periods.min_link_reconnect_ms + 1).max(silent)
     }

@@ -118,8 +118,12 @@ impl Sentinel {
         }
     }
 
-    /// What we tell of a master when a peer asks; nothing bad in tilt.
+    /// What we tell of a master when a peer asks; nothing bad in tilt, nor while a simulated crash
+    /// waits for the disk, when nothing else is told of it.
     fn says_down(&self, id: MasterId) -> bool {
+        if self.crash_after.is_some() {
+            return false;
+        }
         let judging = self.tilt.since.is_none() || defect(Defect::SayDownInTilt);
         (judging && self.masters[id].base.sdown.is) || defect(Defect::SayDownWhenUp)
     }

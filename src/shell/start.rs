@@ -24,6 +24,7 @@ use crate::config::load::{LoadError, Loaded, load, option_lines};
 use crate::config::settings::{Settings, Supervised};
 use crate::node::{Node, ProcessFacts, Setup};
 use crate::sentinel::action::LogLevel;
+use crate::sentinel::thresholds::Thresholds;
 use crate::server::acl::startup;
 
 const CANNOT_OPEN: &str = "Fatal error, can't open config file";
@@ -305,7 +306,8 @@ fn random<const N: usize>() -> Result<[u8; N], Refusal> {
 
 fn node(loaded: Loaded, facts: ProcessFacts, maxclients: Option<u32>) -> Result<Node, Refusal> {
     let clock = ClockSource::default().read();
-    let mut node = Node::new(Setup { loaded, facts, random: random()?, clock });
+    let thresholds = Thresholds::default();
+    let mut node = Node::new(Setup { loaded, facts, thresholds, random: random()?, clock });
     if let Some(maxclients) = maxclients {
         node.limit_clients(maxclients);
     }

@@ -101,6 +101,16 @@ defects! {
     /// The timer of an instance that is down is not set again.
     LoseDeadline,
 
+    // ---- with many links ----
+    /// Hellos are left to gather while a master is replaced.
+    GatherInFailover,
+    /// What has gathered is not read for its age, only when there is enough of it.
+    LeaveGathered,
+    /// A subscription whose hellos lie in their socket counts as silent.
+    JudgeGathered,
+    /// The hello of a bundle counts as sent and is not.
+    BundleWithoutHello,
+
     // ---- tilt ----
     /// A process that stood still trusts what it knew before.
     OverlookTilt,

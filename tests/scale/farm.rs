@@ -4,9 +4,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use sentineld::config::load::load;
+use sentineld::config::load::{Loaded, load};
 use sentineld::node::{Endpoint, Node, ProcessFacts, Setup};
 use sentineld::sentinel::action::Action;
+use sentineld::sentinel::thresholds::Thresholds;
 use sentineld::util::ident::ConnId;
 use sentineld::util::time::{Clock, Mono, Wall};
 
@@ -157,9 +158,8 @@ impl Farm {
             file += &format!("sentinel down-after-milliseconds m{group} 5000\n");
         }
         let loaded = load(file.as_bytes(), None, &[], &mut NoFiles).expect("the file is good");
-        let facts = ProcessFacts { pid: 1, tcp_port: 26379, ..ProcessFacts::default() };
         // The smallest of all ids: it leads.
-        let setup = Setup { loaded, facts, random: [0; 32], clock: clock(START_MS) };
+        let setup = setup_of(loaded, 26379);
         let node = count::inside(|| Node::new(setup));
         let mut farm = Farm {
             options,
@@ -510,11 +510,15 @@ impl Drop for Farm {
     fn drop(&mut self) {
         // What the node holds was counted and must be taken off again.
         let unused = load(b"port 1\n", None, &[], &mut NoFiles).expect("the file is good");
-        let facts = ProcessFacts { pid: 1, tcp_port: 1, ..ProcessFacts::default() };
-        let setup = Setup { loaded: unused, facts, random: [0; 32], clock: clock(START_MS) };
-        let empty = Node::new(setup);
+        let empty = Node::new(setup_of(unused, 1));
         count::inside(|| drop(std::mem::replace(&mut self.node, empty)));
     }
+}
+
+fn setup_of(loaded: Loaded, tcp_port: u16) -> Setup {
+    let facts = ProcessFacts { pid: 1, tcp_port, ..ProcessFacts::default() };
+    let thresholds = Thresholds::default();
+    Setup { loaded, facts, thresholds, random: [0; 32], clock: clock(START_MS) }
 }
 
 fn clock(now: u64) -> Clock {

@@ -167,6 +167,14 @@ impl Brain {
         }
     }
 
+    /// A socket that is to hold back what is less than so many bytes.
+    pub fn take_gather(&mut self) -> Option<(ConnId, usize)> {
+        match self {
+            Brain::Ours(node) => node.take_gather(),
+            Brain::C(_) => None,
+        }
+    }
+
     pub fn output(&self, conn: ConnId) -> Option<&[u8]> {
         match self {
             Brain::Ours(node) => node.output(conn),

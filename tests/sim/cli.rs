@@ -19,6 +19,7 @@ usage: sim [--seed N | --seeds A..B] [options]
   --jobs N        threads (default: one per core)
   --sentinels N   so many sentinels (default: drawn per seed), likewise:
   --masters N, --replicas N, --rounds N
+  --bundle-links N  sentinels with N links do what only large ones do, but for this
   --plain         only masters that die or hang
   --quiet         replay without lines
   --wall-jumps    wall clocks jump
@@ -63,6 +64,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<Wish> {
                     "--sentinels" => wish.plan.sentinels = Some(value as usize),
                     "--masters" => wish.plan.masters = Some(value as usize),
                     "--replicas" => wish.plan.replicas = Some(value as usize),
+                    "--bundle-links" => wish.plan.bundle_links = Some(value as usize),
                     "--rounds" => wish.plan.rounds = Some(value as u32),
                     _ => return None,
                 }

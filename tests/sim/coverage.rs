@@ -78,6 +78,8 @@ pub struct Stats {
     pub events: BTreeMap<String, u64>,
     pub faults: BTreeMap<&'static str, u64>,
     pub commands: BTreeMap<&'static str, u64>,
+    /// What only large instances do.
+    pub large: BTreeMap<&'static str, u64>,
 }
 
 impl Stats {
@@ -100,6 +102,9 @@ impl Stats {
         }
         for (name, count) in &other.commands {
             *self.commands.entry(name).or_default() += count;
+        }
+        for (name, count) in &other.large {
+            *self.large.entry(name).or_default() += count;
         }
     }
 }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use sentineld::config::load::load;
 use sentineld::node::{Closed, Endpoint, Node, ProcessFacts, Setup};
 use sentineld::sentinel::action::Action;
+use sentineld::sentinel::thresholds::Thresholds;
 use sentineld::util::defect::{Defect, defect};
 use sentineld::util::ident::ConnId;
 use sentineld::util::rng::{Rng, mix};
@@ -75,7 +76,11 @@ pub struct SentinelHost {
     pub disk: Option<Disk>,
     pub inputs: Vec<Input>,
     /// Connections with something to read.
-    ready: Vec<ConnKey>,
+    pub ready: Vec<ConnKey>,
+    /// Connections with a low-water mark.
+    pub gathering: Vec<ConnKey>,
+    /// What lay unread in the socket that it closed last.
+    pub unread_at_close: usize,
     /// Connections with output that did not fit.
     pub blocked: Vec<ConnKey>,
     pub keys: BTreeMap<ConnId, ConnKey>,
@@ -120,6 +125,8 @@ impl SentinelHost {
             disk: None,
             inputs: Vec::new(),
             ready: Vec::new(),
+            gathering: Vec::new(),
+            unread_at_close: 0,
             blocked: Vec::new(),
             keys: BTreeMap::new(),
             boot_ms: rng.below(100_000),
@@ -148,14 +155,14 @@ impl SentinelHost {
     }
 
     /// A real node from the file as it is.
-    fn load(&self, random: [u8; 32], clock: Clock) -> Node {
+    fn load(&self, thresholds: Thresholds, random: [u8; 32], clock: Clock) -> Node {
         let loaded = load(&self.file, None, &[], &mut NoFiles);
         let loaded = loaded.unwrap_or_else(|error| {
             let (sentinel, file) = (self.host, show(&self.file));
             violation!(Property::OwnFileLoads, "sentinel {sentinel}: {error:?}\n{file}")
         });
         let facts = ProcessFacts { pid: 1, tcp_port: SENTINEL_PORT, ..ProcessFacts::default() };
-        Node::new(Setup { loaded, facts, random, clock })
+        Node::new(Setup { loaded, facts, thresholds, random, clock })
     }
 
     /// Whether the process can do anything now.
@@ -210,6 +217,8 @@ impl SentinelHost {
             disk: None,
             inputs: Vec::new(),
             ready: Vec::new(),
+            gathering: Vec::new(),
+            unread_at_close: 0,
             blocked: Vec::new(),
             keys: BTreeMap::new(),
             boot_ms: self.boot_ms,
@@ -238,6 +247,7 @@ impl World {
             part.copy_from_slice(&self.rng.next_u64().to_le_bytes());
         }
         let c_like = self.is_c_like(sentinel);
+        let thresholds = self.options.thresholds();
         let host = &mut self.sentinels[sentinel];
         let clock = host.clock(self.now, self.wall_jumps);
         host.node = Some(match c_like {
@@ -245,7 +255,7 @@ impl World {
                 let seed = u64::from_le_bytes(random[..8].try_into().expect("8 bytes"));
                 Brain::C(Box::new(CPeer::new(&host.file, seed, clock)))
             }
-            false => Brain::Ours(Box::new(host.load(random, clock))),
+            false => Brain::Ours(Box::new(host.load(thresholds, random, clock))),
         });
         let run_id = show(self.node(sentinel).myid());
         let view = &self.sentinels[sentinel].view;
@@ -261,6 +271,7 @@ impl World {
     pub fn sentinel_gets(&mut self, sentinel: usize, key: ConnKey, side: Side, segment: Segment) {
         let listens = self.sentinels[sentinel].node.is_some() && !self.net.refuses(sentinel);
         let end = &mut self.net.conns.get_mut(&key).expect("it delivers").ends[side];
+        let before = end.readable.len();
         match segment {
             Segment::Syn if !listens => {
                 return self.send(key, side, Segment::Refused);
@@ -274,8 +285,11 @@ impl World {
             Segment::Bytes(bytes) => end.readable.extend_from_slice(&bytes),
             gone => end.fin = Some(gone),
         }
-        put(&mut self.sentinels[sentinel].ready, key);
-        self.wake_soon(sentinel);
+        let came = end.readable.len() - before;
+        if self.wakes(key, side, came) {
+            put(&mut self.sentinels[sentinel].ready, key);
+            self.wake_soon(sentinel);
+        }
     }
 
     /// One wakeup, in the order of the contract.
@@ -311,6 +325,7 @@ impl World {
             return self.wake_at(sentinel, stalled_until);
         }
         self.flush(sentinel);
+        self.set_low_water(sentinel);
         let next = self.node(sentinel).next_deadline();
         let boot_ms = self.sentinels[sentinel].boot_ms;
         let at = next.0.saturating_sub(boot_ms).saturating_mul(MS).max(self.now + 1);
@@ -392,12 +407,14 @@ impl World {
             false => end.readable.drain(..len).collect(),
         };
         let rest = !end.readable.is_empty();
+        end.held_since = None;
         let gone = if rest { None } else { end.fin.take() };
         conn.pipes[1 - side].unread -= bytes.len();
         if rest {
             put(&mut self.sentinels[sentinel].ready, key);
         }
         if !bytes.is_empty() {
+            self.reads += 1;
             self.unblock(key);
             self.look_for_life(sentinel, key, &bytes);
             self.node(sentinel).received(id, &bytes);
@@ -514,6 +531,7 @@ impl World {
         // What was written in earlier turns may have left; the rest is lost.
         self.forget(sentinel, conn);
         let side = usize::from(self.net.conns[&key].hosts[0] != sentinel);
+        self.sentinels[sentinel].unread_at_close = self.net.conns[&key].ends[side].readable.len();
         self.close(key, side);
     }
 
@@ -561,6 +579,7 @@ impl World {
         if !self.is_c_like(sentinel) {
             self.check_choice(sentinel, line);
             self.check_all_was_read(sentinel, line);
+            self.check_silence(sentinel, line);
         }
         let host = &mut self.sentinels[sentinel];
         if let Some(trap) = &mut self.trap

@@ -13,6 +13,7 @@ mod cpeer;
 mod election_table;
 mod elections;
 mod faults;
+mod gathers;
 mod hosts;
 mod live;
 mod mixed;

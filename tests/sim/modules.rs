@@ -8,6 +8,7 @@ mod cpeer;
 mod election_table;
 mod elections;
 mod faults;
+mod gathers;
 mod hosts;
 mod live;
 mod net;

@@ -9,6 +9,7 @@ use sentineld::util::ident::ConnId;
 use sentineld::util::rng::Rng;
 
 use crate::conns::Conns;
+use crate::gathers::Periodic;
 use crate::wire::{Stream, Words};
 
 /// Virtual time in microseconds.
@@ -54,6 +55,10 @@ pub struct End {
     pub conn: Option<ConnId>,
     /// Arrived, not read.
     pub readable: Vec<u8>,
+    /// Its low-water mark: nobody is woken for less than so many bytes.
+    pub low_water: usize,
+    /// Since when less than that is there.
+    pub held_since: Option<Us>,
     /// The other side is gone, after all that is readable.
     pub fin: Option<Segment>,
     /// The sentinel does not want to read from it now.
@@ -84,6 +89,8 @@ pub struct Conn {
     pub about: VecDeque<(usize, HostId)>,
     /// The observers' note: when INFO was asked for that is not answered yet.
     pub info_asked: VecDeque<Us>,
+    /// The observers' note: which periodic commands were sent when.
+    pub periodic: Periodic,
 }
 
 /// The network: which hosts reach which others, and the connections.
@@ -209,7 +216,9 @@ impl Net {
         let swallowed = self.way(hosts[0], hosts[1]).swallows;
         let (asked, about) = (VecDeque::new(), VecDeque::new());
         let info_asked = VecDeque::new();
-        let conn = Conn { hosts, ends, pipes, from_port, swallowed, asked, about, info_asked };
+        let periodic = Periodic { at: [now; 3], subscribed: false };
+        let conn =
+            Conn { hosts, ends, pipes, from_port, swallowed, asked, about, info_asked, periodic };
         let key = self.conns.insert(conn);
         let at = self.send(now, rng, key, 0, Segment::Syn);
         // What follows the first segment goes only after its answer.

@@ -150,6 +150,9 @@ impl World {
     /// What operators left half done is done: all masters are watched, with the settings of the
     /// world, and nobody fails on purpose any more.
     pub fn put_in_order(&mut self) {
+        // Once more: what an operator sent before may have come after what put it in order.
+        self.own_addresses();
+        self.masked.clear();
         for at in 0..self.sentinels.len() {
             if self.sentinels[at].may_exit {
                 self.tell_all(at, "put-in-order", &["SENTINEL SIMULATE-FAILURE help".to_owned()]);
@@ -180,7 +183,7 @@ impl World {
 
     /// Sentinels that announced the address of another announce their own again.
     pub fn own_addresses(&mut self) {
-        for at in std::mem::take(&mut self.masked) {
+        for at in self.masked.clone() {
             let ip = Net::ip_of(at);
             let line = format!("SENTINEL CONFIG SET announce-ip {ip}");
             self.tell_all(at, "put-in-order", &[line]);

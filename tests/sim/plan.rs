@@ -4,6 +4,7 @@
 
 use sentineld::util::rng::Rng;
 
+use crate::gathers::LOW_WATER_MAX;
 use crate::net::Us;
 use crate::trouble::{FAULTS, Fault};
 use crate::world::{MS, Options, SECOND};
@@ -15,6 +16,8 @@ pub struct Plan {
     pub masters: Option<usize>,
     pub replicas: Option<usize>,
     pub rounds: Option<u32>,
+    /// With so many links sentinels take themselves for large.
+    pub bundle_links: Option<usize>,
     /// The default faults: no more than masters that die or hang, network and disk as drawn.
     pub plain: bool,
     /// A line per event on standard error.
@@ -77,14 +80,21 @@ impl Plan {
     /// Whether everything is drawn.
     pub fn is_free(&self) -> bool {
         let sizes = [self.sentinels, self.masters, self.replicas];
-        !self.plain && self.rounds.is_none() && sizes == [None; 3]
+        let chosen = self.rounds.is_some() || self.bundle_links.is_some();
+        !self.plain && !chosen && sizes == [None; 3]
     }
 
     /// What has to be said beside a seed to have the same plan again.
     pub fn words(&self) -> String {
         let mut words = String::new();
-        let sizes = [self.sentinels, self.masters, self.replicas, self.rounds.map(|n| n as usize)];
-        for (name, size) in ["SENTINELS", "MASTERS", "REPLICAS", "ROUNDS"].iter().zip(sizes) {
+        let sizes = [
+            ("SENTINELS", self.sentinels),
+            ("MASTERS", self.masters),
+            ("REPLICAS", self.replicas),
+            ("ROUNDS", self.rounds.map(|n| n as usize)),
+            ("BUNDLE_LINKS", self.bundle_links),
+        ];
+        for (name, size) in sizes {
             if let Some(size) = size {
                 words += &format!(" {name}={size}");
             }
@@ -95,7 +105,11 @@ impl Plan {
     /// The options and the course of a seed.
     pub fn draw(&self, seed: u64) -> (Options, Course) {
         let mut rng = Rng::new(seed ^ 0x5eed_0975);
-        let options = self.draw_options(&mut rng);
+        let mut options = self.draw_options(&mut rng);
+        draw_large(&mut Rng::new(seed ^ 0x1a46e), &mut options);
+        if let Some(links) = self.bundle_links {
+            options.bundle_links = Some(links);
+        }
         let course = self.draw_course(&mut rng, &options);
         (options, course)
     }
@@ -152,6 +166,15 @@ impl Plan {
             },
             quick: rng.below(2) == 0,
         }
+    }
+}
+
+/// In every third world sentinels do what the release does with many more links, in some of these
+/// with sockets that hold hardly anything back.
+pub fn draw_large(rng: &mut Rng, options: &mut Options) {
+    if rng.below(3) == 0 {
+        options.bundle_links = Some(1 + rng.below(8) as usize);
+        options.low_water_max = pick(rng, &[LOW_WATER_MAX, LOW_WATER_MAX, 300]);
     }
 }
 

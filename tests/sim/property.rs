@@ -57,6 +57,11 @@ pub enum Property {
     DownIsToldInSdown,
     /// Nobody is judged down while its answer lies unread in a socket.
     SocketsAreReadFirst,
+    /// Hellos lie in a socket for a while only, not while a master is replaced, and whoever has
+    /// some to read is not silent.
+    HellosAreReadInTime,
+    /// A node that is well gets its PING, INFO and hello at their times.
+    PeriodicCommandsAreSent,
     /// Sdown is never earlier than the last proof of life plus down-after.
     SdownIsNotEarly,
     /// What a sentinel writes is what the protocol says.

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use sentineld::util::rng::Rng;
 
 use crate::net::{HostId, Net, Us};
+use crate::plan::draw_large;
 use crate::property::{Property, ensure, violation};
 use crate::wire::Value;
 use crate::world::{MS, Options, SECOND, World};
@@ -29,7 +30,7 @@ pub fn random_options(rng: &mut Rng) -> Options {
     let parallel_syncs = 1 + rng.below(2) as u32;
     let failover_timeout_ms = 3_000 + rng.below(5_000);
     let sentinels = [3, 3, 5][rng.below(3) as usize];
-    Options {
+    let mut options = Options {
         sentinels,
         quorum: 2 + rng.below(sentinels as u64 / 2) as usize,
         replicas: 1 + rng.below(3) as usize,
@@ -39,7 +40,9 @@ pub fn random_options(rng: &mut Rng) -> Options {
         parallel_syncs,
         failover_timeout_ms,
         ..Options::default()
-    }
+    };
+    draw_large(rng, &mut options);
+    options
 }
 
 impl World {
@@ -142,6 +145,7 @@ impl World {
             let failovers = self.checks.count("+try-failover");
             let tail = SECOND + self.rng.below(2 * SECOND);
             self.run_for(tail);
+            self.check_periodic(began);
             let unsettled = self.unsettled();
             let quiet = self.checks.count("+try-failover") == failovers;
             if unsettled.is_none() && quiet {

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::checks::Figures;
 use crate::coverage::{EVENTS, Stats};
+use crate::gathers::LARGE_ONLY;
 use crate::net::Us;
 use crate::operate::COMMANDS;
 use crate::outcome::{Outcome, options_of, run_seed};
@@ -149,6 +150,10 @@ fn report(stats: &Stats, seconds: f64) -> Vec<&'static str> {
     println!("commands of operators");
     for name in COMMANDS {
         row(name, stats.commands.get(name).copied().unwrap_or(0));
+    }
+    println!("what only large instances do");
+    for name in LARGE_ONLY {
+        row(name, stats.large.get(name).copied().unwrap_or(0));
     }
     missing
 }

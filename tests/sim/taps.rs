@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::checks::Info;
+use crate::gathers::periodic_index;
 use crate::hosts::put;
 use crate::net::{Conn, ConnKey, HostId, Net};
 use crate::property::{Property, ensure, violation};
@@ -83,9 +84,12 @@ impl World {
         let client = conn.hosts[0] == sentinel;
         let other = conn.hosts[usize::from(client)];
         let host = &mut sentinels[sentinel];
-        let Conn { ends, asked, about, info_asked, .. } = conn;
+        let Conn { ends, asked, about, info_asked, periodic, .. } = conn;
+        let (mut bundled, mut hello_after_us) = (0, None);
         let stream = &mut ends[usize::from(!client)].tap;
         while client && stream.take_exact(PING) {
+            periodic.at[0] = *now;
+            bundled += 1;
             if other < self.options.sentinels {
                 asked.push_back(Words::new());
             }
@@ -97,6 +101,14 @@ impl World {
             checks.judge(sentinel, |checks| {
                 checks.requested(*now, sentinel, &words, &group, (other, group_at(other)));
             });
+            if words[0] == b"PUBLISH" {
+                hello_after_us = Some(*now - periodic.at[2]);
+            }
+            if let Some(index) = periodic_index(&words[0]) {
+                periodic.at[index] = *now;
+                bundled += 1;
+            }
+            periodic.subscribed |= words[0] == b"SUBSCRIBE";
             if words[0] == b"INFO" {
                 info_asked.push_back(*now);
             }
@@ -119,5 +131,6 @@ impl World {
                 checks.answered(*now, sentinel, &words, &value, &group, &host.view);
             });
         }
+        self.note_bundle(bundled, hello_after_us);
     }
 }

@@ -326,7 +326,9 @@ impl World {
                 self.restart_server(host);
             } else if frozen && self.chance(percent) {
                 self.thaw_server(host);
-            } else if strange && self.chance(percent) {
+            }
+            // It may be both: frozen while it loads.
+            if running && strange && self.chance(percent) {
                 self.set_mode(host, Mode::Normal);
             }
         }

@@ -4,11 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sentineld::sentinel::thresholds::Thresholds;
 use sentineld::util::ident::ConnId;
 use sentineld::util::rng::Rng;
 
 use crate::checks::Checks;
 use crate::coverage::Stats;
+use crate::gathers::LOW_WATER_MAX;
 use crate::hosts::{Disk, Input, SentinelHost};
 use crate::net::{ConnKey, HostId, Net, Segment, Side, Us};
 use crate::operate::Told;
@@ -41,6 +43,10 @@ pub struct Options {
     pub torn: bool,
     /// Every master has scripts, and they end in every way.
     pub scripts: bool,
+    /// With so many links sentinels take themselves for large; `None`: as many as the release.
+    pub bundle_links: Option<usize>,
+    /// Sockets hold back no more than that.
+    pub low_water_max: usize,
     /// Further lines of every sentinel's file.
     pub extra: String,
 }
@@ -61,8 +67,17 @@ impl Default for Options {
             save_fails_percent: 0,
             torn: true,
             scripts: false,
+            bundle_links: None,
+            low_water_max: LOW_WATER_MAX,
             extra: String::new(),
         }
+    }
+}
+
+impl Options {
+    pub fn thresholds(&self) -> Thresholds {
+        let released = Thresholds::default();
+        Thresholds { bundle_links: self.bundle_links.unwrap_or(released.bundle_links) }
     }
 }
 
@@ -97,6 +112,8 @@ pub struct World {
     pub operators: Operators,
     pub operate_us: Us,
     pub told: Vec<Told>,
+    /// How often sentinels have read from their sockets.
+    pub reads: u64,
     /// Sentinels that were made to announce the address of another.
     pub masked: BTreeSet<usize>,
     /// Wall clocks jump every second, to anywhere.
@@ -148,6 +165,7 @@ impl World {
             operators: Operators::None,
             operate_us: SECOND,
             told: Vec::new(),
+            reads: 0,
             masked: BTreeSet::new(),
             wall_jumps: false,
             queue: Queue::default(),

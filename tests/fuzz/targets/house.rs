@@ -9,6 +9,7 @@ use sentineld::sentinel::action::{Action, LogLevel, Question};
 use sentineld::sentinel::hello::MAX_PEERS;
 use sentineld::sentinel::info::MAX_REPLICAS;
 use sentineld::sentinel::instance::MasterId;
+use sentineld::sentinel::thresholds::Thresholds;
 use sentineld::util::ident::ConnId;
 use sentineld::util::time::{Clock, Mono, Wall};
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,7 +89,8 @@ impl House {
             ..ProcessFacts::default()
         };
         let clock = clock_at(START_MS);
-        let node = Node::new(Setup { loaded, facts, random: [7; 32], clock });
+        let thresholds = Thresholds::default();
+        let node = Node::new(Setup { loaded, facts, thresholds, random: [7; 32], clock });
         let mut house = House {
             node,
             disk: text.into_bytes(),

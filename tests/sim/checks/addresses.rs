@@ -10,6 +10,10 @@ impl Checks {
         let view = self.view(event.sentinel, group);
         view.end_sdown(event.at);
         (view.sdown, view.odown) = (false, false);
+        // Somebody else was first, if it was not at its end.
+        if let Some(attempt) = &mut view.attempt {
+            attempt.ended.get_or_insert(event.at);
+        }
         view.agreed.clear();
         view.syncing.clear();
         view.down.clear();

@@ -27,6 +27,13 @@ impl Checks {
         self.looked += 1;
     }
 
+    /// Whether a sentinel holds a master for down, or replaces it and is not at the end.
+    pub fn replaces(&self, sentinel: usize, group: usize) -> bool {
+        let view = self.sentinels[sentinel].masters.get(group);
+        let tries = |attempt: Attempt| attempt.ended.is_none();
+        view.is_some_and(|view| view.sdown || view.attempt.is_some_and(tries))
+    }
+
     pub(super) fn note_end(&mut self, event: &Event, group: usize) {
         let Some(attempt) = &mut self.view(event.sentinel, group).attempt else { return };
         attempt.ended = Some(event.at);

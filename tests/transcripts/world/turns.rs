@@ -8,6 +8,7 @@ use sentineld::config::load::{Loaded, load};
 use sentineld::config::rewrite::rewrite;
 use sentineld::node::{Closed, Node, ProcessFacts, Setup};
 use sentineld::sentinel::action::{Action, LogLevel};
+use sentineld::sentinel::thresholds::Thresholds;
 use sentineld::util::ident::ConnId;
 use sentineld::util::time::{Clock, Mono, Wall};
 
@@ -34,7 +35,8 @@ impl World {
             config_file: b"/s.conf".to_vec(),
             ..ProcessFacts::default()
         };
-        let mut node = Node::new(Setup { loaded, facts, random: [7; 32], clock: self.clock() });
+        let (thresholds, clock) = (Thresholds::default(), self.clock());
+        let mut node = Node::new(Setup { loaded, facts, thresholds, random: [7; 32], clock });
         self.disk = text.to_vec();
         node.start();
         self.node = Some(node);
