@@ -2,7 +2,7 @@
 //! spec/protocol.md.
 //!
 //! - [`instance`] (1): masters, replicas, sentinels; [`names`] resolves their hosts.
-//! - [`periods`] (2), [`timers`], [`tick`]: when things are done.
+//! - [`periods`] (2), [`timers`] with their wheel, [`tick`]: when things are done.
 //! - [`link`] (3), [`periodic`] (4), [`reply`]: connections, what is sent and what comes back;
 //!   [`gather`] reads it in larger pieces, [`places`] finds masters by address; [`thresholds`]:
 //!   from which size on commands are bundled and hellos gathered.
@@ -41,6 +41,7 @@ pub mod timers;
 pub mod topology;
 pub mod view;
 pub mod vote;
+mod wheel;
 
 #[cfg(test)]
 mod failover_tests;

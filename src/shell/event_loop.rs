@@ -55,7 +55,7 @@ const SLEEP_MAX_MS: u64 = 60_000;
 /// How often INFO's CPU times are renewed, if the loop runs at all.
 const CPU_TIMES_EVERY_MS: u64 = 1000;
 /// How often memory is looked after: that takes some milliseconds where there is much to give back.
-const MEMORY_EVERY_MS: u64 = 5000;
+const MEMORY_EVERY_MS: u64 = 2000;
 /// How long a client that is to be closed may take no output.
 pub(super) const CLOSING_MAX_MS: u64 = 5000;
 /// How long replies of links wait for others to be taken with them, while the core is at rest.
