@@ -111,8 +111,10 @@ impl Sentinel {
 mod tests {
     use std::collections::VecDeque;
 
+    use super::super::event::Event;
     use super::super::link::Channel;
     use super::super::testing::{Bench, addr};
+    use super::super::vote::Ask;
     use super::*;
 
     /// A master whose subscription gathers.
@@ -156,6 +158,31 @@ mod tests {
         assert_eq!(run(&mut bench), Some(false));
         bench.pass(1);
         assert_eq!(run(&mut bench), None, "and nothing had");
+    }
+
+    #[test]
+    fn an_event_or_a_peer_that_asks_ends_the_rest_for_a_while() {
+        let (mut bench, master, _) = gathering();
+        bench.pass(60_000);
+        let rests = |bench: &mut Bench| bench.call(|sentinel, cx| sentinel.is_at_rest(cx.now));
+        assert!(!rests(&mut bench), "one of few links is heard at once");
+        bench.sentinel.thresholds.bundle_links = 1;
+        assert!(rests(&mut bench));
+        for is_event in [true, false] {
+            bench.call(|sentinel, cx| {
+                if is_event {
+                    sentinel.plain_event(cx, Event::warning("+odown"), InstId::Master(master));
+                } else {
+                    let (ip, runid) = (&b"127.0.0.1"[..], &b"*"[..]);
+                    sentinel.asked(cx, &Ask { ip, port: 6379, epoch: 0, runid, asker: None });
+                }
+            });
+            assert!(!rests(&mut bench));
+            bench.pass(REST_AFTER_MS - 1);
+            assert!(!rests(&mut bench));
+            bench.pass(1);
+            assert!(rests(&mut bench));
+        }
     }
 
     #[test]

@@ -381,7 +381,7 @@ impl<M: Machine> EventLoop<M> {
             }
         }
         if !events.is_empty() && self.end.is_none() {
-            self.flush();
+            self.flush_clients();
         }
         self.client_events = Some(events);
         self.clients_served = Instant::now();

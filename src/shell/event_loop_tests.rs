@@ -108,6 +108,7 @@ impl Machine for Script {
     }
     fn sent(&mut self, conn: ConnId, n: usize) {
         self.outputs.get_mut(&conn).unwrap().drain(..n);
+        self.inputs.push(format!("sent {}", conn.0));
     }
     fn accepted(&mut self, _endpoint: Endpoint, _fd: i32) -> ConnId {
         self.next_conn += 1;
@@ -388,6 +389,29 @@ fn a_client_need_not_wait_until_all_links_were_read() {
     assert!(links.iter().all(|link| *link < machine.place("due")));
     let before = links.iter().filter(|link| **link < client).count();
     assert!((1..=13).contains(&before), "{before} links before the client");
+}
+
+#[test]
+fn links_are_flushed_once_at_the_end_and_clients_at_once() {
+    let mut bench = Bench::new();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (ip, port) = (server.local_addr().unwrap().ip(), server.local_addr().unwrap().port());
+    bench.act(vec![Action::Connect { conn: ConnId(77), ip, port }]);
+    let _node = server.accept().unwrap();
+    let mut client = bench.client(1);
+    wait_until("the link stands", || {
+        bench.turn();
+        bench.turns.table.connecting() == 0
+    });
+    bench.turns.machine.say(ConnId(77), b"PING");
+    bench.turns.machine.say(ConnId(1), b"PONG");
+    bench.turns.machine.inputs.clear();
+    client.write_all(b"x").unwrap();
+    bench.turn();
+    assert_eq!(
+        bench.turns.machine.inputs,
+        ["begin", "received 1", "sent 1", "due", "end", "sent 77"]
+    );
 }
 
 #[test]

@@ -343,6 +343,14 @@ mod tests {
         sink.write_all(b"6\n").unwrap();
         logs.reopen();
         assert!(text().ends_with(b"\n6\n"));
+        // A panic loses none of them, and does not wait for a line that is being written.
+        sink.write_all(b"7\n").unwrap();
+        let writing = logs.lock();
+        logs.write_out_at_panic();
+        drop(writing);
+        assert!(text().ends_with(b"\n6\n"));
+        logs.write_out_at_panic();
+        assert!(text().ends_with(b"\n7\n"));
     }
 
     #[test]

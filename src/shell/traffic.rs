@@ -184,6 +184,22 @@ impl<M: Machine> EventLoop<M> {
         self.touched = touched;
     }
 
+    /// Writes what clients are to have by now. Links are flushed once, at the end of the turn.
+    pub(super) fn flush_clients(&mut self) {
+        self.logs.write_waiting();
+        let mut touched = std::mem::take(&mut self.touched);
+        self.machine.take_touched(&mut touched);
+        for conn in touched.drain(..) {
+            let socket = self.table.token(conn).and_then(|token| self.table.get(token));
+            if socket.is_some_and(|socket| socket.client) {
+                self.flush_one(conn);
+            } else {
+                self.to_flush.push(conn);
+            }
+        }
+        self.touched = touched;
+    }
+
     /// Sets how many bytes a socket holds back before the poll tells of them. Setting it to 1 makes
     /// the poll tell of what is there already; where it cannot be set, the poll tells of all.
     pub(super) fn set_gathers(&mut self) {
