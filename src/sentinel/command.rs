@@ -6,7 +6,7 @@ use super::action::{Cx, LogLevel};
 use super::event::{Event, Subject};
 use super::instance::{Addr, InstId, MasterId};
 use super::link::LinkId;
-pub use super::names::HostState;
+pub use super::names::{HostState, Origin};
 use super::setup::{GlobalConfig, MasterOptions};
 use super::vote::{Ticket, Vote};
 use super::{Simulate, Surroundings};
@@ -118,9 +118,11 @@ impl Sentinel {
         if !is_master_name(name) {
             return Err(MonitorRefused::BadName);
         }
-        let ip = match self.host_state(cx, host) {
+        let ip = match self.host_state(cx, host, Origin::Own) {
             HostState::Known(ip) => Some(ip),
-            HostState::Pending | HostState::Bad => return Err(MonitorRefused::BadHost),
+            HostState::Pending | HostState::Bad | HostState::Busy => {
+                return Err(MonitorRefused::BadHost);
+            }
         };
         if self.by_name.contains_key(name) {
             return Err(MonitorRefused::Duplicate);
@@ -222,7 +224,11 @@ impl Sentinel {
         let secrets =
             |global: &GlobalConfig| (global.sentinel_user.clone(), global.sentinel_pass.clone());
         let before = secrets(&self.global);
+        let announced_hosts = self.global.announce_hostnames;
         change(&mut self.global);
+        if self.global.announce_hostnames != announced_hosts {
+            self.rename_all_replicas(cx);
+        }
         if secrets(&self.global) != before {
             self.drop_peer_links(cx);
         }

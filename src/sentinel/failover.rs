@@ -283,8 +283,12 @@ impl Sentinel {
     }
 
     /// One transaction: the new role, saved in its own file, and all its clients told to come
-    /// again. `None`: become a master.
-    pub(super) fn send_slaveof(&mut self, cx: &mut Cx, inst: InstId, to: Option<&Addr>) {
+    /// again. `None`: become a master. False, and nothing is sent, if the instance would have to
+    /// replicate from itself: this is the one place that tells anybody whom to follow.
+    pub(super) fn send_slaveof(&mut self, cx: &mut Cx, inst: InstId, to: Option<&Addr>) -> bool {
+        if to.is_some_and(|to| !self.may_follow(inst, to)) {
+            return false;
+        }
         let (host, port) = match to {
             Some(addr) => (self.announced(addr), addr.port.to_string().into_bytes()),
             None => (b"NO".to_vec(), b"ONE".to_vec()),
@@ -300,6 +304,7 @@ impl Sentinel {
         for words in commands {
             self.send(cx, inst, Channel::Cmd, Sent::Ignored, words);
         }
+        true
     }
 
     /// The chosen replica reports master: switch at once, tell everybody, then see to the rest.
@@ -333,9 +338,6 @@ impl Sentinel {
     /// Tells the old master to follow; a frozen one does so the moment it wakes.
     fn demote(&mut self, cx: &mut Cx, id: MasterId, old_master: ReplicaId) {
         let to = self.masters[id].base.addr.clone();
-        if to.same(&self.replicas[old_master].base.addr) {
-            return;
-        }
         self.send_slaveof(cx, InstId::Replica(old_master), Some(&to));
     }
 
@@ -392,13 +394,9 @@ impl Sentinel {
             false => self.masters[id].options.parallel_syncs as usize,
         };
         let free = most.saturating_sub(left.iter().filter(|id| active(id)).count());
-        let own = &self.masters[id].base.addr;
         let waiting = |replica: &&ReplicaId| {
             let replica = &self.replicas[**replica];
-            // Nobody is told to replicate from itself, whatever its name has come to mean.
-            replica.reconf == ReconfState::None
-                && self.connected(replica.base.link)
-                && !own.same(&replica.base.addr)
+            replica.reconf == ReconfState::None && self.connected(replica.base.link)
         };
         let next: Vec<ReplicaId> = left.iter().filter(waiting).take(free).copied().collect();
         for replica in next {
@@ -407,12 +405,15 @@ impl Sentinel {
         }
     }
 
-    /// Replicas that are up, were not promoted and do not follow yet.
+    /// Replicas that are up, were not promoted and do not follow yet. One that is the new master
+    /// under another address does not count, or it would keep the reconfiguration open.
     fn replicas_left(&self, id: MasterId, reconf: &Reconf) -> Vec<ReplicaId> {
+        let own = &self.masters[id].base.addr;
         let left = |replica: &&super::instance::Replica| {
             replica.reconf != ReconfState::Done
                 && !replica.base.sdown.is
                 && Some(replica.id) != reconf.old_master
+                && self.may_follow(InstId::Replica(replica.id), own)
         };
         self.replicas_of(id).filter(left).map(|replica| replica.id).collect()
     }
@@ -430,9 +431,10 @@ impl Sentinel {
     fn reconf_best_effort(&mut self, cx: &mut Cx, id: MasterId, replica: ReplicaId) {
         if self.connected(self.replicas[replica].base.link) {
             let to = self.masters[id].base.addr.clone();
-            self.send_slaveof(cx, InstId::Replica(replica), Some(&to));
-            let event = Event::notice("+slave-reconf-sent-be");
-            self.plain_event(cx, event, InstId::Replica(replica));
+            if self.send_slaveof(cx, InstId::Replica(replica), Some(&to)) {
+                let event = Event::notice("+slave-reconf-sent-be");
+                self.plain_event(cx, event, InstId::Replica(replica));
+            }
         }
     }
 

@@ -9,6 +9,8 @@ use super::event::{Event, Subject};
 use super::failover::Failover;
 use super::instance::{Addr, InstId, MasterId, PeerId};
 use super::link::{Channel, HELLO_CHANNEL, Sent};
+use super::names::{HostState, Origin};
+use super::pending_names::Waiter;
 use crate::util::defect::{Defect, defect};
 use crate::util::num::parse_u64;
 use crate::util::text::{append, contains};
@@ -164,29 +166,62 @@ impl Sentinel {
         self.hello_from_subscription(cx, text);
     }
 
-    fn hello(&mut self, cx: &mut Cx, text: &[u8]) {
+    pub(super) fn hello(&mut self, cx: &mut Cx, text: &[u8]) {
         let Some(hello) = Hello::parse(text) else { return };
         let Some(master) = self.master_named(hello.master_name) else { return };
-        let Some(peer) = self.sender(cx, master, &hello) else { return };
+        let Some(peer) = self.sender(cx, master, &hello, text) else { return };
         self.adopt_epoch(cx, master, hello.current_epoch);
         let held = self.masters[master].config_epoch;
         let older = hello.master_config_epoch < held && defect(Defect::BelieveOldHello);
         if hello.master_config_epoch > held || older {
-            self.adopt_config(cx, master, peer, &hello);
+            self.adopt_config(cx, master, peer, &hello, text);
+        } else if self.names.cached(hello.master_ip).is_none()
+            && !self.masters[master].base.addr.is_at(hello.master_ip, hello.master_port)
+        {
+            // Peers that announce names ask us by them: the answer is there by then.
+            self.host_state(cx, hello.master_ip, Origin::Told(master));
         }
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.last_hello = cx.now;
         }
     }
 
+    /// The address of a host that a hello names. While it is looked up the hello waits.
+    fn resolve_for_hello(
+        &mut self,
+        cx: &mut Cx,
+        master: MasterId,
+        host: &[u8],
+        origin: Origin,
+        text: &[u8],
+    ) -> Option<IpAddr> {
+        let found = self.resolve(cx, host, origin);
+        if found == Err(HostState::Pending) {
+            self.names.waiters.add(host, master, Waiter::Hello(text.to_vec()));
+        }
+        found.ok()
+    }
+
     /// Step 1: the sender's entry, made or corrected where needed.
-    fn sender(&mut self, cx: &mut Cx, master: MasterId, hello: &Hello) -> Option<PeerId> {
+    fn sender(
+        &mut self,
+        cx: &mut Cx,
+        master: MasterId,
+        hello: &Hello,
+        text: &[u8],
+    ) -> Option<PeerId> {
         // A sender without address or port cannot be reached: its old entry is kept.
         if hello.ip.is_empty() || hello.port == 0 {
             return None;
         }
-        let ip = self.resolve(cx, hello.ip)?;
         let known = self.masters[master].peers.get(hello.runid).copied();
+        if let Some(id) = known
+            && self.is_reached_at(InstId::Peer(id), hello.ip, hello.port)
+        {
+            return Some(id);
+        }
+        let origin = if known.is_some() { Origin::Own } else { Origin::Told(master) };
+        let ip = self.resolve_for_hello(cx, master, hello.ip, origin, text)?;
         if let Some(id) = known
             && self.peers[id].base.addr.same_as(hello.ip, Some(ip), hello.port)
         {
@@ -224,9 +259,8 @@ impl Sentinel {
         let entries = self.peers_by_runid(&runid);
         let others: Vec<_> = entries.into_iter().filter(|other| *other != new).collect();
         for &other in &others {
-            self.peers[other].base.addr = addr.clone();
-            let owner = self.peers[other].master;
-            self.saves.touch_master(owner);
+            self.set_addr(InstId::Peer(other), addr.clone());
+            self.saves.touch_master(self.peers[other].master);
             self.arm(cx.now, InstId::Peer(other));
         }
         if !others.is_empty() {
@@ -251,17 +285,33 @@ impl Sentinel {
         }
     }
 
+    /// The entries of a sentinel under all masters: they share a link.
     fn peers_by_runid(&self, runid: &[u8]) -> Vec<PeerId> {
-        let with_it = self.masters.values().filter_map(|m| m.peers.get(runid).copied());
-        with_it.collect()
+        let link = self.peer_links.get(runid).map(|link| &self.links[*link]);
+        let holders = link.map_or(&[][..], |link| &link.holders);
+        let peer = |holder: &InstId| match holder {
+            InstId::Peer(id) => Some(*id),
+            InstId::Master(_) | InstId::Replica(_) => None,
+        };
+        holders.iter().filter_map(peer).collect()
     }
 
     /// Step 3: a newer configuration wins, whatever we are doing.
-    fn adopt_config(&mut self, cx: &mut Cx, id: MasterId, peer: PeerId, hello: &Hello) {
+    fn adopt_config(
+        &mut self,
+        cx: &mut Cx,
+        id: MasterId,
+        peer: PeerId,
+        hello: &Hello,
+        text: &[u8],
+    ) {
         if hello.master_port == 0 || hello.master_ip.is_empty() {
             return;
         }
-        let Some(ip) = self.resolve(cx, hello.master_ip) else { return };
+        let origin = Origin::Told(id);
+        let Some(ip) = self.resolve_for_hello(cx, id, hello.master_ip, origin, text) else {
+            return;
+        };
         let new = Addr { host: hello.master_ip.to_vec(), ip: Some(ip), port: hello.master_port };
         if !defect(Defect::TakeConfigWithoutEpoch) {
             self.masters[id].config_epoch = hello.master_config_epoch;

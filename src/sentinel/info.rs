@@ -2,11 +2,12 @@
 #![forbid(unsafe_code)]
 
 use super::Sentinel;
-use super::action::{Cx, LogLevel};
+use super::action::Cx;
 use super::event::{Event, Subject};
 use super::failover::State;
-use super::instance::{InstId, MasterId, ReconfState, ReplicaId, Role};
-use super::names::HostState;
+use super::instance::{Addr, InstId, MasterId, ReconfState, ReplicaId, Role};
+use super::names::{HostState, Origin};
+use super::pending_names::Waiter;
 use super::timers::NEVER;
 use crate::util::defect::{Defect, defect};
 use crate::util::num::{parse_i64, parse_u64};
@@ -120,18 +121,27 @@ impl Sentinel {
         self.note_run_id(cx, inst, &view);
         match inst {
             InstId::Master(master) => {
+                let mut complete = true;
                 for &(host, port) in &view.slaves {
-                    self.discover_replica(cx, master, host, port);
+                    complete &= self.discover_replica(cx, master, host, port);
                 }
+                let looks = &mut self.masters[master].incomplete_looks;
+                *looks = if complete { 0 } else { looks.saturating_add(1) };
             }
             InstId::Replica(replica) => self.note_replica_fields(cx, replica, &view),
             InstId::Peer(_) => return,
         }
         let Some(role) = view.role else { return };
         self.note_role(cx, inst, role);
+        self.act_on_role(cx, inst);
+    }
+
+    /// Acts on what a data node last said of its role, unless in tilt.
+    pub(super) fn act_on_role(&mut self, cx: &mut Cx, inst: InstId) {
         if self.tilt.since.is_some() && !defect(Defect::ActInTilt) {
             return;
         }
+        let Some(role) = self.data(inst).map(|data| data.role_reported) else { return };
         match (inst, role) {
             (InstId::Replica(replica), Role::Master) => self.replica_says_master(cx, replica),
             (InstId::Replica(replica), Role::Slave) => self.replica_says_slave(cx, replica),
@@ -162,25 +172,42 @@ impl Sentinel {
         self.plain_event(cx, Event::notice("+reboot"), inst);
     }
 
-    fn discover_replica(&mut self, cx: &mut Cx, master: MasterId, host: &[u8], port: u16) {
+    /// A master lists a replica; false if its host is a name without an address so far.
+    pub(super) fn discover_replica(
+        &mut self,
+        cx: &mut Cx,
+        master: MasterId,
+        host: &[u8],
+        port: u16,
+    ) -> bool {
         if self.masters[master].replicas.len() >= MAX_REPLICAS {
-            return;
+            return true;
         }
-        let Some(ip) = self.resolve(cx, host) else { return };
-        let known =
-            |replica: &super::instance::Replica| replica.base.addr.same_as(host, Some(ip), port);
-        if self.replicas_of(master).any(known) {
-            return;
+        if self.reaches_replica(master, host, port) {
+            return true;
         }
-        let addr = super::instance::Addr { host: host.to_vec(), ip: Some(ip), port };
+        let ip = match self.resolve(cx, host, Origin::Told(master)) {
+            Ok(ip) => ip,
+            Err(HostState::Pending) => {
+                let waiter = Waiter::Listed { host: host.to_vec(), port };
+                self.names.waiters.add(host, master, waiter);
+                return false;
+            }
+            Err(_) => return false,
+        };
+        if self.places.replica_at(master, ip, port).is_some() {
+            return true;
+        }
+        let addr = Addr { host: host.to_vec(), ip: Some(ip), port };
         // A master that lists itself would be told to replicate from itself one day.
         if addr.same(&self.masters[master].base.addr) {
-            return;
+            return true;
         }
         if let Some(replica) = self.add_replica(cx, master, addr) {
             self.plain_event(cx, Event::notice("+slave"), InstId::Replica(replica));
             self.touch(cx, master);
         }
+        true
     }
 
     fn note_replica_fields(&mut self, cx: &mut Cx, id: ReplicaId, view: &InfoView) {
@@ -294,11 +321,15 @@ impl Sentinel {
         if addr.port != replica.master_port {
             return Some(false);
         }
-        let (ours, host) = (addr.ip, replica.master_host.clone());
-        match self.host_state(cx, &host) {
+        let (ours, host, master) = (addr.ip, replica.master_host.clone(), replica.master);
+        match self.host_state(cx, &host, Origin::Told(master)) {
             HostState::Known(ip) => Some(Some(ip) == ours),
             HostState::Bad => Some(false),
-            HostState::Pending => None,
+            HostState::Busy => None,
+            HostState::Pending => {
+                self.names.waiters.add(&host, master, Waiter::Follows(id));
+                None
+            }
         }
     }
 
@@ -317,16 +348,11 @@ impl Sentinel {
             && master.data.info_refresh.is_some_and(fresh)
     }
 
-    /// Tells a replica to follow the master as held. Nothing is sent where it would make an
-    /// instance replicate from itself.
+    /// Tells a replica to follow the master as held.
     fn follow_master(&mut self, cx: &mut Cx, id: ReplicaId, event: &'static str) {
-        let master = &self.masters[self.replicas[id].master].base.addr;
-        if master.same(&self.replicas[id].base.addr) {
-            cx.log(LogLevel::Warning, "A replica has the address of its master: left alone");
-            return;
+        let to = self.masters[self.replicas[id].master].base.addr.clone();
+        if self.send_slaveof(cx, InstId::Replica(id), Some(&to)) {
+            self.plain_event(cx, Event::notice(event), InstId::Replica(id));
         }
-        let to = master.clone();
-        self.send_slaveof(cx, InstId::Replica(id), Some(&to));
-        self.plain_event(cx, Event::notice(event), InstId::Replica(id));
     }
 }

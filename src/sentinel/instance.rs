@@ -132,6 +132,8 @@ pub struct Master {
     pub reconf: Option<Reconf>,
     /// Flag master_reboot: seen to have restarted, since when.
     pub reboot_since: Option<Mono>,
+    /// INFO answers in a row that listed a replica whose host name had no address.
+    pub incomplete_looks: u32,
     /// The start time for which the "Next failover delay" line was logged.
     pub delay_logged_for: Option<Mono>,
 }

@@ -8,6 +8,7 @@ use super::Sentinel;
 use super::action::{Action, Cx};
 use super::event::{Event, Subject};
 use super::instance::{InstId, MasterId, PeerId};
+use super::names::Origin;
 use crate::resp::write;
 use crate::util::ident::{ConnId, id_type};
 use crate::util::time::Mono;
@@ -146,11 +147,16 @@ impl Sentinel {
             self.links[link_id].last_reconnect[*channel as usize] = Some(cx.now);
         }
         let fresh = match named && self.links[link_id].cmd.is_none() {
-            true => self.resolve(cx, &addr.host),
+            true => self.resolve(cx, &addr.host, Origin::Own).ok(),
             false => addr.ip,
         };
         let Some(ip) = fresh.or(addr.ip) else { return };
         self.set_ip(cx, inst, ip);
+        // It may have turned out to be the same as another one, or may not have that address.
+        if !self.alive(inst) {
+            return;
+        }
+        let Some(ip) = self.base(inst).addr.ip else { return };
         for channel in due {
             self.connect(cx, inst, channel, ip, addr.port);
         }
@@ -347,14 +353,14 @@ impl Sentinel {
         }
     }
 
-    /// Gives up a link that has no holder any more.
-    pub(super) fn release_link(&mut self, cx: &mut Cx, link: LinkId, holder: InstId) {
+    /// Takes a holder from a link; gives up one that has none left, which is told by true.
+    pub(super) fn release_link(&mut self, cx: &mut Cx, link: LinkId, holder: InstId) -> bool {
         let entry = &mut self.links[link];
         entry.holders.retain(|other| *other != holder);
         if let Some(&first) = entry.holders.first() {
             // It sends the PINGs and keeps watch from now on.
             self.arm(cx.now, first);
-            return;
+            return false;
         }
         for channel in [Channel::Cmd, Channel::Pubsub] {
             if let Some(conn) = self.links[link].conn_mut(channel).take() {
@@ -364,7 +370,7 @@ impl Sentinel {
             }
         }
         self.links.remove(link);
-        self.peer_links.retain(|_, other| *other != link);
+        true
     }
 
     /// Whether a connection belongs to a link.

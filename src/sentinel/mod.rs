@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod action;
+pub mod addresses;
 pub mod command;
 pub mod down;
 pub mod election;
@@ -24,6 +25,7 @@ pub mod info_text;
 pub mod instance;
 pub mod link;
 pub mod names;
+pub mod pending_names;
 pub mod periodic;
 pub mod periods;
 pub mod places;

@@ -1,7 +1,8 @@
 //! Names and addresses: the cache of lookups (hostnames are resolved beside the loop).
 //!
 //! Decisions use the last good answer; a lookup is asked for whenever an answer is wanted and none
-//! is on its way. A lookup that never ends is given up after [`LOOKUP_TIMEOUT_MS`].
+//! is on its way. A lookup that never ends is given up after [`LOOKUP_TIMEOUT_MS`]. What cannot go
+//! on without the answer waits for it, see [`super::pending_names`].
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -9,11 +10,12 @@ use std::net::IpAddr;
 
 use super::Sentinel;
 use super::action::{Action, Cx, LogLevel};
-use super::instance::{Addr, InstId};
+use super::instance::{Addr, InstId, MasterId};
+use super::pending_names::Waiters;
 use crate::util::ident::LookupId;
 use crate::util::time::Mono;
 
-/// A lookup without an answer for this long counts as failed.
+/// A lookup without an answer for this long counts as failed, and another one is begun.
 pub const LOOKUP_TIMEOUT_MS: u64 = 5_000;
 /// A host is looked up at most this often.
 pub(super) const LOOKUP_PERIOD_MS: u64 = 1_000;
@@ -21,6 +23,20 @@ pub(super) const LOOKUP_PERIOD_MS: u64 = 1_000;
 pub(super) const MAX_NAMES: usize = 4_096;
 /// Longest name that is looked up (a DNS name has at most 253 bytes).
 pub(super) const MAX_NAME_BYTES: usize = 255;
+/// Most lookups on their way for names that others told us: so many for each master, and as many
+/// for those who ask about masters. A node that lists names without end delays only itself.
+pub(super) const MAX_FOREIGN_LOOKUPS: usize = 64;
+
+/// Who wants a name to be looked up.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Origin {
+    /// An instance that we watch, or an operator: no limit.
+    Own,
+    /// INFO of a data node of this master, or a hello about it.
+    Told(MasterId),
+    /// Somebody who asks about a master.
+    Stranger,
+}
 
 /// What is known of a host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,38 +47,87 @@ pub enum HostState {
     Bad,
     /// A lookup is on its way.
     Pending,
+    /// Too many lookups are on their way; none was begun for this name.
+    Busy,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Name {
     ip: Option<IpAddr>,
-    in_flight: Option<LookupId>,
+    in_flight: Option<(LookupId, Origin)>,
+    /// When it was last asked for, or answered.
     asked: Option<Mono>,
-    answered: bool,
     /// When it was last wanted, as a count of wishes.
     wanted: u64,
+    /// The address that instances of this name were last refused.
+    refused: Option<IpAddr>,
 }
 
 /// The cache.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     known: BTreeMap<Vec<u8>, Name>,
+    /// The names by their last wish: the first one makes room.
+    by_wish: BTreeMap<u64, Vec<u8>>,
     lookups: BTreeMap<LookupId, Vec<u8>>,
+    /// How many lookups are on their way for each origin.
+    in_flight: BTreeMap<Origin, usize>,
     next: u64,
     wishes: u64,
+    pub(super) waiters: Waiters,
 }
 
 impl Names {
-    /// Makes room for one more name; false if a lookup is on its way for every one.
+    /// Makes room for one more name; false if a lookup is on its way for the oldest ones.
     fn make_room(&mut self) -> bool {
         if self.known.len() < MAX_NAMES {
             return true;
         }
-        let idle = self.known.iter().filter(|(_, name)| name.in_flight.is_none());
-        let Some(oldest) = idle.min_by_key(|(_, name)| name.wanted) else { return false };
-        let key = oldest.0.clone();
-        self.known.remove(&key);
+        let idle = |key: &&Vec<u8>| self.known.get(*key).is_some_and(|n| n.in_flight.is_none());
+        // Those that are on their way are the ones that were wanted last, nearly always.
+        let oldest = self.by_wish.values().take(MAX_FOREIGN_LOOKUPS).find(idle);
+        let Some(key) = oldest.cloned() else { return false };
+        if let Some(name) = self.known.remove(&key) {
+            self.by_wish.remove(&name.wanted);
+        }
         true
+    }
+
+    /// Notes that a name is wanted now.
+    fn want(&mut self, key: &[u8]) -> &mut Name {
+        self.wishes += 1;
+        let name = self.known.entry(key.to_vec()).or_default();
+        self.by_wish.remove(&name.wanted);
+        name.wanted = self.wishes;
+        self.by_wish.insert(self.wishes, key.to_vec());
+        name
+    }
+
+    /// A lookup has ended or is given up.
+    fn ended(&mut self, lookup: LookupId, origin: Origin) {
+        self.lookups.remove(&lookup);
+        if let Some(count) = self.in_flight.get_mut(&origin) {
+            *count -= 1;
+            if *count == 0 {
+                self.in_flight.remove(&origin);
+            }
+        }
+    }
+
+    fn is_busy(&self, origin: Origin) -> bool {
+        let count = self.in_flight.get(&origin).copied().unwrap_or(0);
+        origin != Origin::Own && count >= MAX_FOREIGN_LOOKUPS
+    }
+
+    /// The last good answer for a host.
+    pub(super) fn cached(&self, host: &[u8]) -> Option<IpAddr> {
+        self.known.get(&host.to_ascii_lowercase())?.ip
+    }
+
+    /// Whether it is news that instances of this host may not have `ip`.
+    pub(super) fn is_new_refusal(&mut self, host: &[u8], ip: IpAddr) -> bool {
+        let name = self.known.get_mut(&host.to_ascii_lowercase());
+        name.is_some_and(|name| name.refused.replace(ip) != Some(ip))
     }
 }
 
@@ -73,7 +138,7 @@ pub fn parse_ip(host: &[u8]) -> Option<IpAddr> {
 
 impl Sentinel {
     /// What is known of `host` now; starts a lookup where one is due.
-    pub fn host_state(&mut self, cx: &mut Cx, host: &[u8]) -> HostState {
+    pub fn host_state(&mut self, cx: &mut Cx, host: &[u8], origin: Origin) -> HostState {
         if let Some(ip) = parse_ip(host) {
             return HostState::Known(ip);
         }
@@ -81,35 +146,41 @@ impl Sentinel {
             return HostState::Bad;
         }
         let key = host.to_ascii_lowercase();
-        if !self.names.known.contains_key(&key) && !self.names.make_room() {
-            return HostState::Bad;
+        let known = self.names.known.contains_key(&key);
+        if !known && (self.names.is_busy(origin) || !self.names.make_room()) {
+            return HostState::Busy;
         }
-        self.look_up(cx, &key);
-        self.names.wishes += 1;
-        let Some(name) = self.names.known.get_mut(&key) else { return HostState::Bad };
-        name.wanted = self.names.wishes;
+        self.names.want(&key);
+        self.look_up(cx, &key, origin);
+        let Some(name) = self.names.known.get(&key) else { return HostState::Bad };
         match name.ip {
             Some(ip) => HostState::Known(ip),
-            None if name.answered || name.in_flight.is_none() => HostState::Bad,
-            None => HostState::Pending,
+            None if name.in_flight.is_some() => HostState::Pending,
+            None if name.asked.is_none() => HostState::Busy,
+            None => HostState::Bad,
         }
     }
 
     /// The last good address of `host`; a failure is logged as the operators know it.
-    pub(super) fn resolve(&mut self, cx: &mut Cx, host: &[u8]) -> Option<IpAddr> {
-        match self.host_state(cx, host) {
-            HostState::Known(ip) => Some(ip),
-            HostState::Pending => None,
+    pub(super) fn resolve(
+        &mut self,
+        cx: &mut Cx,
+        host: &[u8],
+        origin: Origin,
+    ) -> Result<IpAddr, HostState> {
+        match self.host_state(cx, host, origin) {
+            HostState::Known(ip) => Ok(ip),
             HostState::Bad => {
-                let host = String::from_utf8_lossy(host);
-                cx.log(LogLevel::Warning, format!("Failed to resolve hostname '{host}'"));
-                None
+                log_failure(cx, host);
+                Err(HostState::Bad)
             }
+            state @ (HostState::Pending | HostState::Busy) => Err(state),
         }
     }
 
-    fn look_up(&mut self, cx: &mut Cx, key: &[u8]) {
-        let name = self.names.known.entry(key.to_vec()).or_default();
+    fn look_up(&mut self, cx: &mut Cx, key: &[u8], origin: Origin) {
+        let busy = self.names.is_busy(origin);
+        let Some(name) = self.names.known.get_mut(key) else { return };
         if let Some(asked) = name.asked {
             let wait = match name.in_flight {
                 Some(_) => LOOKUP_TIMEOUT_MS,
@@ -119,52 +190,39 @@ impl Sentinel {
                 return;
             }
         }
-        self.names.next += 1;
-        let lookup = LookupId(self.names.next);
-        if let Some(old) = name.in_flight.replace(lookup) {
-            self.names.lookups.remove(&old);
-            name.answered = true;
+        let given_up = name.in_flight.take();
+        if !busy {
+            self.names.next += 1;
+            let lookup = LookupId(self.names.next);
+            name.in_flight = Some((lookup, origin));
+            name.asked = Some(cx.now);
+            self.names.lookups.insert(lookup, key.to_vec());
+            *self.names.in_flight.entry(origin).or_default() += 1;
+            cx.act(Action::Resolve { lookup, host: key.to_vec() });
         }
-        name.asked = Some(cx.now);
-        self.names.lookups.insert(lookup, key.to_vec());
-        cx.act(Action::Resolve { lookup, host: key.to_vec() });
+        if let Some((lookup, origin)) = given_up {
+            self.names.ended(lookup, origin);
+            log_failure(cx, key);
+        }
     }
 
     /// A lookup has ended (no address: it failed, the last good answer stays). Gives the host.
     pub fn resolved(&mut self, cx: &mut Cx, lookup: LookupId, ips: &[IpAddr]) -> Option<Vec<u8>> {
-        let key = self.names.lookups.remove(&lookup)?;
+        let key = self.names.lookups.get(&lookup)?.clone();
         let name = self.names.known.get_mut(&key)?;
-        name.in_flight = None;
-        name.answered = true;
+        let (_, origin) = name.in_flight.take()?;
+        // What goes on with this answer must not ask for the next one.
+        name.asked = Some(cx.now);
         if let Some(ip) = ips.first() {
             name.ip = Some(*ip);
-            self.adopt_ip(cx, &key, *ip);
-        } else {
-            let host = String::from_utf8_lossy(&key);
-            cx.log(LogLevel::Warning, format!("Failed to resolve hostname '{host}'"));
         }
+        self.names.ended(lookup, origin);
+        match ips.first() {
+            Some(ip) => self.adopt_ip(cx, &key, *ip),
+            None => log_failure(cx, &key),
+        }
+        self.name_answered(cx, &key);
         Some(key)
-    }
-
-    /// Instances of that name without a living command connection move to the new address.
-    fn adopt_ip(&mut self, cx: &mut Cx, host: &[u8], ip: IpAddr) {
-        for inst in self.all_instances() {
-            let base = self.base(inst);
-            let same = base.addr.host.eq_ignore_ascii_case(host);
-            if !same || base.addr.ip == Some(ip) || self.cmd_alive(base.link) {
-                continue;
-            }
-            let link = base.link;
-            self.set_ip(cx, inst, ip);
-            self.links[link].last_reconnect = [None; 2];
-            self.drop_connections(cx, link, "address-change");
-            self.arm(cx.now, inst);
-        }
-    }
-
-    /// Whether the command connection has ever brought an answer.
-    fn cmd_alive(&self, link: super::link::LinkId) -> bool {
-        self.links[link].cmd.as_ref().is_some_and(|conn| conn.last_received > conn.since)
     }
 
     /// Every instance, masters first.
@@ -178,29 +236,20 @@ impl Sentinel {
     /// Builds an address; `None` if the host is no IP and names are not resolved.
     /// A name without an answer yet gives an address without IP.
     pub(super) fn make_addr(&mut self, cx: &mut Cx, host: &[u8], port: u16) -> Option<Addr> {
-        let ip = self.resolve(cx, host);
+        let ip = self.resolve(cx, host, Origin::Own).ok();
         if ip.is_none() && !self.global.resolve_hostnames {
             return None;
         }
         Some(Addr { host: host.to_vec(), ip, port })
     }
+
+    /// Whether the last good answer for a host was this address.
+    pub(super) fn leads_to(&self, host: &[u8], ip: IpAddr) -> bool {
+        self.names.cached(host) == Some(ip)
+    }
 }
 
-impl Addr {
-    /// Whether both name the same place: equal ports, and equal IPs or equal hosts without case.
-    pub fn same(&self, other: &Addr) -> bool {
-        self.same_as(&other.host, other.ip, other.port)
-    }
-
-    /// [`Addr::same`] for an address in parts.
-    pub fn same_as(&self, host: &[u8], ip: Option<IpAddr>, port: u16) -> bool {
-        let same_ip = self.ip.is_some() && self.ip == ip;
-        self.port == port && (same_ip || self.host.eq_ignore_ascii_case(host))
-    }
-
-    /// Whether this is the address that was reported as `host` and `port`.
-    pub fn is_at(&self, host: &[u8], port: u16) -> bool {
-        let same_ip = self.ip.is_some() && parse_ip(host) == self.ip;
-        self.port == port && (same_ip || self.host.eq_ignore_ascii_case(host))
-    }
+fn log_failure(cx: &mut Cx, host: &[u8]) {
+    let host = String::from_utf8_lossy(host);
+    cx.log(LogLevel::Warning, format!("Failed to resolve hostname '{host}'"));
 }

@@ -6,9 +6,10 @@ use crate::util::ident::LookupId;
 use std::net::IpAddr;
 
 use super::action::Action;
-use super::instance::Addr;
+use super::instance::{Addr, InstId, MasterId};
 use super::names::*;
 use super::saves::GATHER_MS;
+use super::vote::Ask;
 
 const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
 
@@ -17,7 +18,7 @@ fn with_names() -> Bench {
 }
 
 fn state(bench: &mut Bench, host: &str) -> HostState {
-    bench.call(|sentinel, cx| sentinel.host_state(cx, host.as_bytes()))
+    bench.call(|sentinel, cx| sentinel.host_state(cx, host.as_bytes(), Origin::Own))
 }
 
 /// The lookups asked for since the last call.
@@ -42,7 +43,10 @@ fn literals_need_no_lookup_and_names_are_bad_unless_wanted() {
         assert_eq!(state(&mut bench, host), HostState::Bad, "{host}");
     }
     assert!(lookups(&mut bench).is_empty());
-    assert_eq!(bench.call(|sentinel, cx| sentinel.resolve(cx, b"db.example")), None);
+    assert_eq!(
+        bench.call(|sentinel, cx| sentinel.resolve(cx, b"db.example", Origin::Own)),
+        Err(HostState::Bad)
+    );
     assert_eq!(bench.log(), ["Failed to resolve hostname 'db.example'"]);
 }
 
@@ -97,8 +101,9 @@ fn a_lookup_without_answer_is_given_up() {
     assert_eq!(state(&mut bench, "slow"), HostState::Pending);
     assert!(lookups(&mut bench).is_empty());
     bench.pass(1);
-    assert_eq!(state(&mut bench, "slow"), HostState::Bad);
+    assert_eq!(state(&mut bench, "slow"), HostState::Pending);
     let second = lookups(&mut bench)[0].0;
+    assert_ne!(first, second);
     assert_eq!(answer(&mut bench, first, &[IP]), None, "the late answer is not taken");
     assert_eq!(answer(&mut bench, second, &[IP]), Some(b"slow".to_vec()));
     assert_eq!(state(&mut bench, "slow"), HostState::Known(IP));
@@ -114,7 +119,7 @@ fn names_and_their_number_have_limits() {
         state(&mut bench, &format!("host{n}"));
     }
     assert_eq!(lookups(&mut bench).len(), MAX_NAMES);
-    assert_eq!(state(&mut bench, "one-more"), HostState::Bad);
+    assert_eq!(state(&mut bench, "one-more"), HostState::Busy);
     assert_eq!(state(&mut bench, "host1"), HostState::Pending);
 }
 
@@ -195,7 +200,7 @@ fn a_full_cache_forgets_the_name_that_was_not_wanted_for_longest() {
         state(&mut bench, &name(n));
     }
     // While all of them are on their way nobody can go.
-    assert_eq!(state(&mut bench, "new.example"), HostState::Bad);
+    assert_eq!(state(&mut bench, "new.example"), HostState::Busy);
     for (lookup, _) in lookups(&mut bench) {
         answer(&mut bench, lookup, &[IP]);
     }
@@ -204,4 +209,114 @@ fn a_full_cache_forgets_the_name_that_was_not_wanted_for_longest() {
     assert_eq!(state(&mut bench, &name(0)), HostState::Known(IP), "just wanted");
     assert_eq!(state(&mut bench, &name(1)), HostState::Pending, "made room");
     assert_eq!(state(&mut bench, &name(MAX_NAMES - 1)), HostState::Known(IP));
+}
+
+/// Takes the INFO of a master that lists these replicas.
+fn list_replicas(bench: &mut Bench, master: MasterId, hosts: &[String]) {
+    let line =
+        |(n, host): (usize, &String)| format!("slave{n}:ip={host},port=6379,state=online\r\n");
+    let lines: String = hosts.iter().enumerate().map(line).collect();
+    let text = format!("role:master\r\n{lines}");
+    bench.call(|sentinel, cx| sentinel.apply_info(cx, InstId::Master(master), text.as_bytes()));
+}
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("db{n}.example")).collect()
+}
+
+#[test]
+fn replicas_that_wait_for_their_names_are_forgotten_with_their_master() {
+    for forget in ["", "reset", "remove"] {
+        let mut bench = with_names();
+        let master = bench.monitor(b"m");
+        list_replicas(&mut bench, master, &names(1));
+        let lookup = lookups(&mut bench)[0].0;
+        bench.call(|sentinel, cx| match forget {
+            "reset" => sentinel.reset_master(cx, master),
+            "remove" => sentinel.remove_master(cx, master),
+            _ => {}
+        });
+        answer(&mut bench, lookup, &[IP]);
+        let found = bench.sentinel.replicas.len();
+        assert_eq!(found, usize::from(forget.is_empty()), "{forget}");
+        assert_eq!(bench.sentinel.check_indexes(), Ok(()));
+    }
+}
+
+/// A data node that lists names without end, or whoever asks about such, must not keep others from
+/// having theirs looked up.
+#[test]
+fn names_that_others_tell_have_a_share_each() {
+    let mut bench = with_names();
+    let (one, two) = (bench.monitor(b"one"), bench.monitor(b"two"));
+    list_replicas(&mut bench, one, &names(1_000));
+    assert_eq!(lookups(&mut bench).len(), MAX_FOREIGN_LOOKUPS);
+    for n in 0..1_000 {
+        let host = format!("who{n}.example");
+        bench.call(|sentinel, cx| {
+            let (ip, runid) = (host.as_bytes(), &b"*"[..]);
+            sentinel.asked(cx, &Ask { ip, port: 6379, epoch: 0, runid, asker: None });
+        });
+    }
+    assert_eq!(lookups(&mut bench).len(), MAX_FOREIGN_LOOKUPS);
+    list_replicas(&mut bench, two, &["other.example".to_string()]);
+    let asked = lookups(&mut bench);
+    assert_eq!(asked.len(), 1);
+    answer(&mut bench, asked[0].0, &[IP]);
+    assert_eq!(bench.sentinel.replicas_of(two).count(), 1);
+    assert_eq!(state(&mut bench, "own.example"), HostState::Pending);
+    assert_eq!(lookups(&mut bench).len(), 1);
+}
+
+#[test]
+fn the_rest_of_a_long_list_follows_when_the_first_names_are_there() {
+    let mut bench = with_names();
+    let master = bench.monitor(b"m");
+    for _ in 0..4 {
+        list_replicas(&mut bench, master, &names(200));
+        for (n, (lookup, _)) in lookups(&mut bench).into_iter().enumerate() {
+            let known = bench.sentinel.replicas_of(master).count();
+            let ip = std::net::Ipv4Addr::new(10, 1, known as u8, n as u8).into();
+            answer(&mut bench, lookup, &[ip]);
+        }
+    }
+    assert_eq!(bench.sentinel.replicas_of(master).count(), 200);
+    list_replicas(&mut bench, master, &names(200));
+    assert_eq!(bench.sentinel.masters[master].incomplete_looks, 0);
+    assert_eq!(bench.sentinel.check_indexes(), Ok(()));
+}
+
+#[test]
+fn replicas_are_named_by_what_is_announced() {
+    let mut bench = with_names();
+    let master = bench.monitor(b"m");
+    list_replicas(&mut bench, master, &names(2));
+    for (n, (lookup, _)) in lookups(&mut bench).into_iter().enumerate() {
+        answer(&mut bench, lookup, &[std::net::Ipv4Addr::new(10, 0, 0, n as u8).into()]);
+    }
+    let shown = |bench: &Bench| {
+        let name = |name: &Vec<u8>| String::from_utf8(name.clone()).unwrap();
+        bench.sentinel.masters[master].replicas.keys().map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&bench), ["10.0.0.0:6379", "10.0.0.1:6379"]);
+    let announce = |bench: &mut Bench, hosts| {
+        bench.call(|sentinel, cx| sentinel.set_globals(cx, |g| g.announce_hostnames = hosts));
+        assert_eq!(bench.sentinel.check_indexes(), Ok(()));
+    };
+    announce(&mut bench, true);
+    assert_eq!(shown(&bench), ["db0.example:6379", "db1.example:6379"]);
+    announce(&mut bench, false);
+    assert_eq!(shown(&bench), ["10.0.0.0:6379", "10.0.0.1:6379"]);
+    // Another replica by the name of the first, which has moved on: as long as IPs are announced
+    // they are two.
+    let twin = Addr {
+        host: b"db0.example".to_vec(),
+        ip: Some(std::net::Ipv4Addr::new(10, 0, 0, 9).into()),
+        port: 6379,
+    };
+    bench.call(|sentinel, cx| sentinel.add_replica(cx, master, twin)).unwrap();
+    announce(&mut bench, true);
+    assert_eq!(shown(&bench), ["db0.example:6379", "db1.example:6379"]);
+    announce(&mut bench, false);
+    assert_eq!(shown(&bench), ["10.0.0.0:6379", "10.0.0.1:6379"]);
 }

@@ -3,8 +3,9 @@
 
 use super::Sentinel;
 use super::action::Cx;
-use super::instance::{InstId, ReconfState, Role};
+use super::instance::{InstId, Master, ReconfState, Role};
 use super::link::{Channel, Link, LinkId, Sent};
+use super::names::LOOKUP_PERIOD_MS;
 use super::timers::NEVER;
 use crate::util::defect::{Defect, defect};
 use crate::util::rng::mix;
@@ -16,6 +17,9 @@ const EXTRA_PINGS_PER_S: u64 = 1_000;
 const SHORTEST_PING_MS: u64 = 100;
 /// INFO period of a replica that matters right now.
 const BUSY_INFO_MS: u64 = 1_000;
+/// First pause before a master is asked again that listed a replica whose host name has no address;
+/// it doubles. By then the name may be looked up again.
+const INCOMPLETE_INFO_MS: u64 = LOOKUP_PERIOD_MS + 100;
 /// INFO period of a replica that was told to follow the promoted one.
 const RECONF_INFO_MS: u64 = 250;
 
@@ -151,6 +155,9 @@ impl Sentinel {
 
     /// How often a data node is asked INFO now.
     fn info_period_ms(&self, inst: InstId) -> u64 {
+        if let InstId::Master(id) = inst {
+            return self.master_info_period_ms(&self.masters[id]);
+        }
         let InstId::Replica(id) = inst else { return self.periods.info_ms };
         let replica = &self.replicas[id];
         let master = &self.masters[replica.master];
@@ -162,6 +169,14 @@ impl Sentinel {
             return BUSY_INFO_MS.min(self.periods.info_ms);
         }
         self.periods.info_ms
+    }
+
+    /// A master whose list of replicas could not be taken whole is asked again soon.
+    fn master_info_period_ms(&self, master: &Master) -> u64 {
+        match master.incomplete_looks {
+            0 => self.periods.info_ms,
+            looks => (INCOMPLETE_INFO_MS << (looks - 1).min(5)).min(self.periods.info_ms),
+        }
     }
 
     /// The first holder of a shared link sends the PINGs of all.

@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use super::Sentinel;
 use super::action::Cx;
@@ -55,18 +54,6 @@ impl DataState {
     }
 }
 
-impl Addr {
-    /// `host:port` with the IP where it is known and names are not told; IPv6 in brackets.
-    fn key(&self, announced_host: &[u8]) -> Vec<u8> {
-        let v6 = matches!(self.ip, Some(IpAddr::V6(_))) && announced_host.contains(&b':');
-        let port = self.port.to_string();
-        match v6 {
-            true => [b"[", announced_host, b"]:", port.as_bytes()].concat(),
-            false => [announced_host, b":", port.as_bytes()].concat(),
-        }
-    }
-}
-
 impl Sentinel {
     /// The state of `master` has changed: save it within a moment.
     pub(super) fn touch(&mut self, cx: &mut Cx, master: MasterId) {
@@ -103,11 +90,12 @@ impl Sentinel {
                 failover: None,
                 reconf: None,
                 reboot_since: None,
+                incomplete_looks: 0,
                 delay_logged_for: None,
             }
         });
         self.by_name.insert(name.to_vec(), id);
-        self.places.add(&self.masters[id].base.addr, id);
+        self.places.add(InstId::Master(id), id, &self.masters[id].base.addr);
         self.ping_budget.stale = true;
         self.arm(cx.now, InstId::Master(id));
         id
@@ -157,7 +145,7 @@ impl Sentinel {
         }
     }
 
-    /// Adds a replica unless its address is known already.
+    /// Adds a replica unless its address or its name is known already.
     pub(super) fn add_replica(
         &mut self,
         cx: &mut Cx,
@@ -165,9 +153,9 @@ impl Sentinel {
         addr: Addr,
     ) -> Option<ReplicaId> {
         let key = addr.key(&self.announced(&addr));
-        let known = self.masters[master].replicas.contains_key(&key)
-            || self.replicas_of(master).any(|replica| replica.base.addr.same(&addr));
-        if known {
+        let known = self.masters[master].replicas.contains_key(&key);
+        let is_master = addr.same(&self.masters[master].base.addr);
+        if is_master || known || self.replica_at(master, &addr).is_some() {
             return None;
         }
         let now = cx.now;
@@ -180,6 +168,7 @@ impl Sentinel {
             Replica::new(id, master, base, DataState::new(Role::Slave, now), now)
         });
         self.masters[master].replicas.insert(key, id);
+        self.places.add(InstId::Replica(id), master, &self.replicas[id].base.addr);
         self.ping_budget.stale = true;
         self.arm(cx.now, InstId::Replica(id));
         Some(id)
@@ -217,6 +206,7 @@ impl Sentinel {
             Peer::new(id, master, base, now)
         });
         let link = self.peers[id].base.link;
+        self.places.add(InstId::Peer(id), master, &self.peers[id].base.addr);
         self.peer_links.insert(runid.to_vec(), link);
         self.masters[master].peers.insert(runid.to_vec(), id);
         self.ping_budget.stale = true;
@@ -227,13 +217,17 @@ impl Sentinel {
     pub(super) fn remove_peer(&mut self, cx: &mut Cx, id: PeerId) {
         let Some(peer) = self.peers.remove(id) else { return };
         self.masters[peer.master].peers.remove(&peer.base.runid);
-        self.release_link(cx, peer.base.link, InstId::Peer(id));
+        self.places.remove(InstId::Peer(id), peer.master, &peer.base.addr);
+        if self.release_link(cx, peer.base.link, InstId::Peer(id)) {
+            self.peer_links.remove(&peer.base.runid);
+        }
         self.ping_budget.stale = true;
     }
 
     pub(super) fn remove_replica(&mut self, cx: &mut Cx, id: ReplicaId) {
         let Some(replica) = self.replicas.remove(id) else { return };
         self.masters[replica.master].replicas.remove(&replica.base.name);
+        self.places.remove(InstId::Replica(id), replica.master, &replica.base.addr);
         self.release_link(cx, replica.base.link, InstId::Replica(id));
         self.ping_budget.stale = true;
     }
@@ -256,9 +250,10 @@ impl Sentinel {
     pub(super) fn remove_master(&mut self, cx: &mut Cx, id: MasterId) {
         self.remove_all_replicas(cx, id);
         self.remove_all_peers(cx, id);
+        self.names.waiters.forget(id);
         let Some(master) = self.masters.remove(id) else { return };
         self.by_name.remove(&master.base.name);
-        self.places.remove(&master.base.addr, id);
+        self.places.remove(InstId::Master(id), id, &master.base.addr);
         self.release_link(cx, master.base.link, InstId::Master(id));
         self.pending_votes.remove(&id);
         self.saves.touch_master(id);
@@ -267,6 +262,7 @@ impl Sentinel {
 
     /// SENTINEL RESET of one master: everything learnt is dropped, epochs and settings stay.
     pub(super) fn reset_master(&mut self, cx: &mut Cx, id: MasterId) {
+        self.names.waiters.forget(id);
         self.remove_all_replicas(cx, id);
         self.remove_all_peers(cx, id);
         let link = self.masters[id].base.link;
@@ -301,6 +297,7 @@ impl Sentinel {
         master.reconf = None;
         master.failover_start = None;
         master.reboot_since = None;
+        master.incomplete_looks = 0;
         master.delay_logged_for = None;
         master.election = Election::default();
         master.vote.durable.leader = None;
@@ -310,7 +307,7 @@ impl Sentinel {
     /// returned; connections stay with the addresses they lead to.
     pub(super) fn switch_to(&mut self, cx: &mut Cx, id: MasterId, new: Addr) -> Option<ReplicaId> {
         let now = cx.now;
-        let promoted = self.replicas_of(id).find(|r| r.base.addr.same(&new)).map(|r| r.id);
+        let promoted = self.replica_at(id, &new);
         let promoted = promoted.and_then(|replica| self.take_replica(id, replica));
         let own = InstId::Master(id);
         let (link, runid, data) = match promoted {
@@ -324,10 +321,9 @@ impl Sentinel {
                 (link, Vec::new(), DataState::new(Role::Master, now))
             }
         };
+        let old_addr = self.masters[id].base.addr.clone();
+        self.set_addr(own, new);
         let master = &mut self.masters[id];
-        let old_addr = std::mem::replace(&mut master.base.addr, new);
-        self.places.remove(&old_addr, id);
-        self.places.add(&master.base.addr, id);
         let old_link = std::mem::replace(&mut master.base.link, link);
         master.base.runid = runid;
         master.base.publish_in_flight = false;
@@ -365,6 +361,7 @@ impl Sentinel {
     fn take_replica(&mut self, id: MasterId, replica: ReplicaId) -> Option<(ReplicaId, Replica)> {
         let entry = self.replicas.remove(replica)?;
         self.masters[id].replicas.remove(&entry.base.name);
+        self.places.remove(InstId::Replica(replica), id, &entry.base.addr);
         Some((replica, entry))
     }
 

@@ -12,7 +12,7 @@ use super::event::{Event, Subject};
 use super::failover::State;
 use super::hello::MAX_EPOCH;
 use super::instance::{InstId, MasterId};
-use super::names::parse_ip;
+use super::names::{Origin, parse_ip};
 use crate::util::defect::{Defect, defect};
 
 /// Votes that wait for their save, per master. Healthy groups come to two or three; whoever asks
@@ -132,7 +132,7 @@ impl Sentinel {
         let port = u16::try_from(port).ok()?;
         let ip = match parse_ip(host) {
             Some(ip) => Some(ip),
-            None => self.resolve(cx, host),
+            None => self.resolve(cx, host, Origin::Stranger).ok(),
         };
         self.master_at(ip, host, port)
     }

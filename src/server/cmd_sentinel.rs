@@ -17,7 +17,7 @@ use super::{sentinel_config, sentinel_debug, sentinel_help, sentinel_set};
 use crate::resp::write;
 use crate::sentinel::Sentinel;
 use crate::sentinel::action::Cx;
-use crate::sentinel::command::{FailoverRefused, HostState, MonitorRefused};
+use crate::sentinel::command::{FailoverRefused, HostState, MonitorRefused, Origin};
 use crate::sentinel::instance::{Addr, DataState};
 use crate::sentinel::vote::{Ask, AskOutcome, Vote};
 use crate::util::ident::ConnId;
@@ -407,9 +407,12 @@ impl Server {
         if words::has_control(&ask.host) || ask.host.is_empty() {
             return self.answer_error(cx, ask.conn, BAD_HOST);
         }
-        match sentinel.host_state(cx, &ask.host) {
+        match sentinel.host_state(cx, &ask.host, Origin::Own) {
             HostState::Known(_) => {}
             HostState::Bad => return self.answer_error(cx, ask.conn, BAD_HOST),
+            HostState::Busy => {
+                return self.answer_error(cx, ask.conn, b"ERR Too many lookups in progress");
+            }
             HostState::Pending => {
                 let conn = ask.conn;
                 if !self.wait_for_lookup(cx, ask, deadline) {

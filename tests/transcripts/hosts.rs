@@ -77,7 +77,9 @@ pub enum Answer {
 
 impl Host {
     pub fn new(name: &str, port: u16, kind: Kind) -> Host {
-        let id = format!("{:a>36}{port:04}", "");
+        // No two processes have the same, whatever their ports.
+        let name_hex: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let id = format!("{:a>26}{port:04}{:0>10}", "", &name_hex[..name_hex.len().min(10)]);
         let ip = IpAddr::from([127, 0, 0, 1]);
         let (mode, delay_ms) = (Mode::Up, 1);
         let (ping, subscribe, publish, info) = (None, None, None, None);

@@ -105,6 +105,7 @@ impl World {
         }
         self.drain();
         self.node().end_turn();
+        assert_eq!(self.node().sentinel().check_indexes(), Ok(()));
         self.drain();
         self.flush();
     }
