@@ -18,6 +18,7 @@ mod events;
 mod failover;
 mod manual;
 mod mixed;
+mod names;
 mod process;
 mod quorum;
 mod repair;

@@ -17,6 +17,8 @@ use std::rc::Rc;
 pub struct NodeOptions {
     /// Address it binds and is asked at.
     pub host: String,
+    /// The port of another node, on another address; `None`: one of its own.
+    pub port: Option<u16>,
     /// Master it replicates from at the start.
     pub replica_of: Option<(String, u16)>,
     /// Further config lines.
@@ -27,7 +29,13 @@ pub struct NodeOptions {
 
 impl Default for NodeOptions {
     fn default() -> NodeOptions {
-        NodeOptions { host: "127.0.0.1".into(), replica_of: None, lines: Vec::new(), login: None }
+        NodeOptions {
+            host: "127.0.0.1".into(),
+            port: None,
+            replica_of: None,
+            lines: Vec::new(),
+            login: None,
+        }
     }
 }
 
@@ -70,7 +78,7 @@ impl Node {
 
     fn prepare(world: &Rc<World>, options: &NodeOptions) -> Node {
         let dir = world.new_dir("node");
-        let port = world.port();
+        let port = options.port.unwrap_or_else(|| world.port());
         let config = dir.join("redis.conf");
         let log = dir.join("redis.log");
         let mut text = format!(
