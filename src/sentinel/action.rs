@@ -41,8 +41,9 @@ pub enum Action {
     Hold { conn: ConnId, hold: bool },
     /// Write the state to disk: fetch the lines with `Node::take_save`, answer with `persisted`.
     Persist { generation: u64 },
-    /// Look a name up; answered by `resolved`.
-    Resolve { lookup: LookupId, host: Vec<u8> },
+    /// Look a name up; answered by `resolved`. A name that is not our `own` was told by others,
+    /// and may wait for those that are.
+    Resolve { lookup: LookupId, host: Vec<u8>, own: bool },
     /// Is this path an executable file? Answered by `script_checked`.
     CheckScript { check: CheckId, path: Vec<u8> },
     /// Answered by `answered`.

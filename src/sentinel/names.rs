@@ -181,7 +181,10 @@ impl Sentinel {
     fn look_up(&mut self, cx: &mut Cx, key: &[u8], origin: Origin) {
         let busy = self.names.is_busy(origin);
         let Some(name) = self.names.known.get_mut(key) else { return };
-        if let Some(asked) = name.asked {
+        // One for somebody else may have to wait for long.
+        let overtakes = origin == Origin::Own
+            && name.in_flight.is_some_and(|(_, asked_for)| asked_for != Origin::Own);
+        if let Some(asked) = name.asked.filter(|_| !overtakes) {
             let wait = match name.in_flight {
                 Some(_) => LOOKUP_TIMEOUT_MS,
                 None => LOOKUP_PERIOD_MS,
@@ -198,11 +201,14 @@ impl Sentinel {
             name.asked = Some(cx.now);
             self.names.lookups.insert(lookup, key.to_vec());
             *self.names.in_flight.entry(origin).or_default() += 1;
-            cx.act(Action::Resolve { lookup, host: key.to_vec() });
+            let own = origin == Origin::Own;
+            cx.act(Action::Resolve { lookup, host: key.to_vec(), own });
         }
         if let Some((lookup, origin)) = given_up {
             self.names.ended(lookup, origin);
-            log_failure(cx, key);
+            if !overtakes {
+                log_failure(cx, key);
+            }
         }
     }
 

@@ -24,7 +24,7 @@ fn state(bench: &mut Bench, host: &str) -> HostState {
 /// The lookups asked for since the last call.
 fn lookups(bench: &mut Bench) -> Vec<(LookupId, String)> {
     let asked = |action| match action {
-        Action::Resolve { lookup, host } => Some((lookup, String::from_utf8(host).unwrap())),
+        Action::Resolve { lookup, host, .. } => Some((lookup, String::from_utf8(host).unwrap())),
         _ => None,
     };
     bench.actions().into_iter().filter_map(asked).collect()
@@ -266,6 +266,21 @@ fn names_that_others_tell_have_a_share_each() {
     assert_eq!(bench.sentinel.replicas_of(two).count(), 1);
     assert_eq!(state(&mut bench, "own.example"), HostState::Pending);
     assert_eq!(lookups(&mut bench).len(), 1);
+}
+
+#[test]
+fn a_lookup_of_our_own_does_not_wait_for_one_that_others_wanted() {
+    let mut bench = with_names();
+    let master = bench.monitor(b"m");
+    list_replicas(&mut bench, master, &names(1));
+    let theirs = lookups(&mut bench)[0].0;
+    assert_eq!(state(&mut bench, "db0.example"), HostState::Pending);
+    let ours = lookups(&mut bench)[0].0;
+    assert_eq!(state(&mut bench, "db0.example"), HostState::Pending);
+    assert!(lookups(&mut bench).is_empty());
+    assert_eq!(answer(&mut bench, theirs, &[]), None);
+    answer(&mut bench, ours, &[IP]);
+    assert_eq!(bench.sentinel.replicas_of(master).count(), 1, "whoever asked, it is found");
 }
 
 #[test]

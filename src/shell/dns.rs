@@ -1,5 +1,6 @@
 //! Name lookups beside the loop: up to four threads, started when needed, the same name asked for
-//! only once at a time (architecture, contract 5).
+//! only once at a time (architecture, contract 5). Names that others told us have two of the
+//! threads at most: a name server that lets them hang must not hold up our own.
 #![forbid(unsafe_code)]
 
 use std::collections::{HashMap, VecDeque};
@@ -13,6 +14,8 @@ use mio::Waker;
 use crate::util::ident::LookupId;
 
 const THREADS_MAX: usize = 4;
+/// So many of them may look up foreign names.
+const FOREIGN_MAX: usize = 2;
 /// getaddrinfo wants more stack than anything of ours; only touched pages cost memory.
 const STACK_BYTES: usize = 256 << 10;
 /// A thread without work ends after this time.
@@ -39,8 +42,12 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Names to be looked up, oldest first.
-    queue: VecDeque<Vec<u8>>,
+    /// Names to be looked up, oldest first: those of instances and operators, and those that
+    /// others told.
+    own: VecDeque<Vec<u8>>,
+    foreign: VecDeque<Vec<u8>>,
+    /// Threads that look up a foreign name.
+    busy_foreign: usize,
     /// Who waits for a name, whether it is queued or being looked up.
     waiting: HashMap<Vec<u8>, Vec<LookupId>>,
     answers: VecDeque<Answer>,
@@ -60,20 +67,24 @@ impl Resolver {
         Resolver { shared: Arc::new(shared) }
     }
 
-    /// Asks for a name; one answer comes back.
-    pub fn submit(&mut self, lookup: LookupId, host: Vec<u8>) {
+    /// Asks for a name, a foreign one unless it is `own`; one answer comes back.
+    pub fn submit(&mut self, lookup: LookupId, host: Vec<u8>, own: bool) {
         let mut state = self.shared.lock();
         if let Some(waiting) = state.waiting.get_mut(&host) {
             waiting.push(lookup);
+            if own {
+                state.prefer(&host);
+            }
             return;
         }
-        if state.queue.len() >= NAMES_MAX {
+        if state.queued() >= NAMES_MAX {
             self.shared.answer(&mut state, vec![lookup], &[]);
             return;
         }
         state.waiting.insert(host.clone(), vec![lookup]);
-        state.queue.push_back(host);
-        if state.idle < state.queue.len() && state.threads < THREADS_MAX {
+        let queue = if own { &mut state.own } else { &mut state.foreign };
+        queue.push_back(host);
+        if state.idle < state.queued() && state.threads < THREADS_MAX {
             self.start_thread(&mut state);
         }
         self.shared.work.notify_one();
@@ -86,7 +97,7 @@ impl Resolver {
             state.threads += 1;
         } else if state.threads == 0 {
             // Nobody will ever work on these.
-            while let Some(host) = state.queue.pop_front() {
+            while let Some(host) = state.own.pop_front().or_else(|| state.foreign.pop_front()) {
                 let waiting = state.waiting.remove(&host).unwrap_or_default();
                 self.shared.answer(state, waiting, &[]);
             }
@@ -96,6 +107,30 @@ impl Resolver {
     /// The next answer, if there is one.
     pub fn poll(&mut self) -> Option<Answer> {
         self.shared.lock().answers.pop_front()
+    }
+}
+
+impl State {
+    fn queued(&self) -> usize {
+        self.own.len() + self.foreign.len()
+    }
+
+    /// A name that others told is wanted by us, too.
+    fn prefer(&mut self, host: &[u8]) {
+        if let Some(at) = self.foreign.iter().position(|queued| queued == host) {
+            self.own.extend(self.foreign.remove(at));
+        }
+    }
+
+    /// The next name to be looked up, and whether it is a foreign one.
+    fn next(&mut self) -> Option<(Vec<u8>, bool)> {
+        if let Some(host) = self.own.pop_front() {
+            return Some((host, false));
+        }
+        if self.busy_foreign >= FOREIGN_MAX {
+            return None;
+        }
+        self.foreign.pop_front().map(|host| (host, true))
     }
 }
 
@@ -115,10 +150,12 @@ impl Shared {
     fn run(&self) {
         let mut state = self.lock();
         loop {
-            if let Some(host) = state.queue.pop_front() {
+            if let Some((host, foreign)) = state.next() {
+                state.busy_foreign += usize::from(foreign);
                 drop(state);
                 let ips = (self.lookup)(&host);
                 state = self.lock();
+                state.busy_foreign -= usize::from(foreign);
                 let waiting = state.waiting.remove(&host).unwrap_or_default();
                 self.answer(&mut state, waiting, &ips);
                 continue;
@@ -129,7 +166,7 @@ impl Shared {
                 self.work.wait_timeout(state, idle).unwrap_or_else(PoisonError::into_inner);
             state = guard;
             state.idle -= 1;
-            if timeout.timed_out() && state.queue.is_empty() {
+            if timeout.timed_out() && state.queued() == 0 {
                 state.threads -= 1;
                 return;
             }
@@ -191,7 +228,7 @@ mod tests {
         };
         let mut resolver = Resolver::with_lookup(waker, Box::new(lookup));
         for n in 0..12 {
-            resolver.submit(LookupId(n), format!("host{}", n % 6).into_bytes());
+            resolver.submit(LookupId(n), format!("host{}", n % 6).into_bytes(), true);
         }
         wait_until("four threads work", || running.load(Ordering::SeqCst) == 4);
         assert_eq!(resolver.poll(), None);
@@ -208,5 +245,40 @@ mod tests {
         answered.sort_unstable();
         assert_eq!(answered, (0..12).collect::<Vec<_>>());
         assert_eq!(calls.load(Ordering::SeqCst), 6);
+    }
+
+    #[test]
+    fn foreign_names_that_hang_hold_up_nobody_else() {
+        let (_poll, waker) = waker();
+        let gate = Arc::new((Mutex::new(false), Condvar::new()));
+        let gate2 = gate.clone();
+        let lookup = move |host: &[u8]| {
+            let mut open = gate2.0.lock().unwrap();
+            while host.starts_with(b"hangs") && !*open {
+                open = gate2.1.wait(open).unwrap();
+            }
+            vec!["10.0.0.1".parse().unwrap()]
+        };
+        let mut resolver = Resolver::with_lookup(waker, Box::new(lookup));
+        for n in 0..8 {
+            resolver.submit(LookupId(n), format!("hangs{n}").into_bytes(), false);
+        }
+        // One that is wanted as a foreign name first, and then as our own.
+        resolver.submit(LookupId(10), b"both".to_vec(), false);
+        resolver.submit(LookupId(11), b"own".to_vec(), true);
+        resolver.submit(LookupId(12), b"both".to_vec(), true);
+        let mut answered = Vec::new();
+        let mut take = |resolver: &mut Resolver, count: usize| {
+            wait_until("the answers", || {
+                answered.extend(std::iter::from_fn(|| resolver.poll()).map(|(id, _)| id.0));
+                answered.len() >= count
+            });
+            answered.sort_unstable();
+            answered.clone()
+        };
+        assert_eq!(take(&mut resolver, 3), [10, 11, 12]);
+        *gate.0.lock().unwrap() = true;
+        gate.1.notify_all();
+        assert_eq!(take(&mut resolver, 11).len(), 11);
     }
 }

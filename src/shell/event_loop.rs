@@ -557,7 +557,7 @@ impl<M: Machine> EventLoop<M> {
                     self.disk.submit(Job::Save(job));
                 }
             }
-            Action::Resolve { lookup, host } => self.resolver.submit(lookup, host),
+            Action::Resolve { lookup, host, own } => self.resolver.submit(lookup, host, own),
             Action::CheckScript { check, path } => {
                 let executable = files::is_executable(files::path(&path));
                 self.answers.push_back(Answer::ScriptChecked(check, executable));

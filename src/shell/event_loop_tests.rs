@@ -554,7 +554,11 @@ fn accepting_goes_on_when_a_connection_closes() {
 #[test]
 fn lookups_come_back() {
     let mut bench = Bench::new();
-    bench.act(vec![Action::Resolve { lookup: LookupId(9), host: b"localhost".to_vec() }]);
+    bench.act(vec![Action::Resolve {
+        lookup: LookupId(9),
+        host: b"localhost".to_vec(),
+        own: true,
+    }]);
     bench.until("it is answered", |m| m.saw("resolved 9 true"));
 }
 

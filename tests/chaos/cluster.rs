@@ -371,7 +371,7 @@ fn node_options(
     if !net.has_switch() {
         lines.push(format!("replica-announce-ip {}", net.address(host)));
     }
-    NodeOptions { host: net.address(host), replica_of, lines, login: None }
+    NodeOptions { host: net.address(host), port: None, replica_of, lines, login: None }
 }
 
 fn sentinel_options(layout: &Layout, net: &Net, index: usize, master: &Node) -> SentinelOptions {

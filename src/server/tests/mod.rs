@@ -131,7 +131,7 @@ impl Rig {
                 Action::Hold { conn, hold: false } => assert!(self.held.remove(&conn)),
                 Action::CheckScript { check, .. } => self.checks.push(check),
                 Action::Ask { ask, question } => self.asks.push((ask, shown(&question))),
-                Action::Resolve { lookup, host } => self.lookups.push((lookup, host)),
+                Action::Resolve { lookup, host, .. } => self.lookups.push((lookup, host)),
                 other => self.other.push(other),
             }
         }

@@ -170,7 +170,7 @@ impl World {
                     self.at(1, Input::Persisted(generation, true));
                 }
             }
-            Action::Resolve { lookup, host } => {
+            Action::Resolve { lookup, host, .. } => {
                 let host = String::from_utf8_lossy(&host).into_owned();
                 self.say(&format!("lookup {host}"));
                 self.heard.push(format!("lookup {host}"));
