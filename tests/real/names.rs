@@ -1,4 +1,4 @@
-//! Host names that move: addresses of containers that are made again, and of nodes that trade places.
+//! Host names that move: addresses of containers that are made again, of nodes that trade places.
 //!
 //! The sentinel runs in a mount name space of its own, in which /etc/hosts is a file of the test.
 
