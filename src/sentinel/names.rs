@@ -156,7 +156,7 @@ impl Sentinel {
             }
             let link = base.link;
             self.set_ip(cx, inst, ip);
-            self.links[link].last_reconnect = [None; 2];
+            self.links[link].start_over();
             self.drop_connections(cx, link, "address-change");
             self.arm(cx.now, inst);
         }
