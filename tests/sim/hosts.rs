@@ -487,14 +487,20 @@ impl World {
         if self.sentinels[sentinel].doomed || !self.sentinels[sentinel].keys.contains_key(&id) {
             return;
         }
-        let end = &mut self.net.conns.get_mut(&key).expect("it was read from").ends[side];
+        let conn = self.net.conns.get_mut(&key).expect("it was read from");
+        let established = conn.established;
+        let end = &mut conn.ends[side];
         if end.held {
             end.fin = Some(gone.clone());
             return;
         }
         end.open = false;
         self.forget(sentinel, id);
-        let why = if *gone == Segment::Fin { Closed::Eof } else { Closed::Refused };
+        let why = match gone {
+            Segment::Fin => Closed::Eof,
+            _ if side == 0 && !established => Closed::Refused,
+            _ => Closed::Error,
+        };
         self.node(sentinel).closed(id, why);
         self.net.tidy(key);
     }

@@ -120,6 +120,8 @@ struct Way {
     swallows: bool,
     /// So many in a hundred of them.
     loses_syns: u64,
+    /// The first of each connection.
+    loses_first_syn: bool,
     extra_us: Us,
 }
 
@@ -183,6 +185,11 @@ impl Net {
         self.way_mut(from, to).loses_syns = percent;
     }
 
+    /// The first try of each connect from `from` to `to` is lost.
+    pub fn lose_first_syns(&mut self, from: HostId, to: HostId) {
+        self.way_mut(from, to).loses_first_syn = true;
+    }
+
     /// Whether the first segment of a connection has come to where it is lost. Its sender tries
     /// again, as Linux does, 1 s, 3 s and 7 s after the first time and so on: gives when, and how
     /// many segments of the pipe arrive from then on.
@@ -193,7 +200,8 @@ impl Net {
         if *first != Segment::Syn || *at > now || !conn.ends[0].open {
             return None;
         }
-        let lost = way.swallows || way.blocked;
+        let first = way.loses_first_syn && conn.syns_lost == 0;
+        let lost = way.swallows || way.blocked || first;
         if !lost && (way.loses_syns == 0 || rng.below(100) >= way.loses_syns) {
             return None;
         }
@@ -228,8 +236,10 @@ impl Net {
 
     /// Whether anything is as it should not be.
     pub fn is_ill(&self) -> bool {
-        let well =
-            |way: &Way| !way.blocked && !way.swallows && way.loses_syns == 0 && way.extra_us == 0;
+        let well = |way: &Way| {
+            let connects = !way.swallows && !way.loses_first_syn && way.loses_syns == 0;
+            !way.blocked && connects && way.extra_us == 0
+        };
         !self.ways.iter().all(well) || self.refuses.contains(&true)
     }
 
