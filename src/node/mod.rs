@@ -315,9 +315,14 @@ impl Node {
         });
     }
 
-    /// The connect has begun (not yet established); `local` is our own address of it.
+    /// The connect has begun, perhaps long after it was asked for; `local` is our own address.
     pub fn conn_started(&mut self, conn: ConnId, local: Option<IpAddr>) {
         handle!(self, |cx, sentinel, _server| sentinel.conn_started(cx, conn, local));
+    }
+
+    /// The connection was made: what was queued for it leaves now.
+    pub fn conn_established(&mut self, conn: ConnId) {
+        handle!(self, |cx, sentinel, _server| sentinel.conn_established(cx, conn));
     }
 
     /// The connect failed at once.

@@ -31,8 +31,10 @@ pub enum Question {
 /// One thing to be done outside the core.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Open a TCP connection. Answered at once by `conn_started` or `conn_failed`.
-    Connect { conn: ConnId, ip: IpAddr, port: u16 },
+    /// Open a TCP connection. Answered by `conn_started` when the connect begins, or by
+    /// `conn_failed`; then by `conn_established`, or by `closed`. The last connect there hung if
+    /// `hung_before`: it must not hold up those of which nothing bad is known.
+    Connect { conn: ConnId, ip: IpAddr, port: u16, hung_before: bool },
     /// Close now; nothing more will be asked of or reported for this connection.
     Close { conn: ConnId },
     /// Close when all output has left (or at once, if the peer takes none for 5 s).

@@ -302,7 +302,7 @@ impl Sentinel {
                 continue;
             }
             let link = self.base(inst).link;
-            self.links[link].last_reconnect = [None; 2];
+            self.links[link].start_over();
             self.drop_connections(cx, link, "address-change");
             self.arm(cx.now, inst);
         }

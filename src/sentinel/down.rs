@@ -37,7 +37,7 @@ impl Sentinel {
             _ => down_after_ms,
         };
         let limit_ms = if defect(Defect::JudgeTooEarly) { limit_ms / 2 } else { limit_ms };
-        let silent = self.silent_since(inst).map_or(NEVER, |at| at.after(limit_ms + 1));
+        let silent = self.silent_since(inst).map_or(NEVER, |at| link.silent_for(at, limit_ms + 1));
         let InstId::Master(id) = inst else { return silent };
         let master = &self.masters[id];
         let demoted = match master.data.role_reported {

@@ -135,8 +135,7 @@ impl Sentinel {
     fn is_live(&self, now: Mono, peer: &Peer) -> bool {
         let link = &self.links[peer.base.link];
         let period_ms = self.ping_period_ms(InstId::Peer(peer.id));
-        let prompt = |since| now.since(since) <= 2 * period_ms;
-        link.connected() && link.outstanding_since.is_none_or(prompt)
+        link.connected() && link.unanswered_ms(now) <= 2 * period_ms
     }
 
     fn majority_is_live(&self, now: Mono, id: MasterId) -> bool {

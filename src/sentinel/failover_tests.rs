@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::connect::Stage;
 use super::failover::{Failover, State};
 use super::instance::{InstId, MasterId, ReplicaId};
 use super::link::{Channel, Conn};
@@ -19,7 +20,16 @@ fn with_replica() -> (Bench, MasterId, ReplicaId) {
             let id = cx.out.open();
             sentinel.conns.insert(id, (link, channel));
             let (sent, now) = (VecDeque::new(), cx.now);
-            Some(Conn { id, since: now, local: None, sent, last_received: now, gathers: false })
+            Some(Conn {
+                id,
+                stage: Stage::Established,
+                since: now,
+                waited_ms: 0,
+                local: None,
+                sent,
+                last_received: now,
+                gathers: false,
+            })
         };
         let (cmd, pubsub) = (open(Channel::Cmd), open(Channel::Pubsub));
         let link = &mut sentinel.links[link];

@@ -111,6 +111,7 @@ impl Sentinel {
 mod tests {
     use std::collections::VecDeque;
 
+    use super::super::connect::Stage;
     use super::super::event::Event;
     use super::super::link::Channel;
     use super::super::testing::{Bench, addr};
@@ -134,7 +135,16 @@ mod tests {
         let id = cx.out.open();
         sentinel.conns.insert(id, (link, channel));
         let (sent, now) = (VecDeque::new(), cx.now);
-        let conn = Conn { id, since: now, local: None, sent, last_received: now, gathers: false };
+        let conn = Conn {
+            id,
+            stage: Stage::Established,
+            since: now,
+            waited_ms: 0,
+            local: None,
+            sent,
+            last_received: now,
+            gathers: false,
+        };
         match channel {
             Channel::Cmd => sentinel.links[link].cmd = Some(conn),
             Channel::Pubsub => sentinel.links[link].pubsub = Some(conn),

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::Sentinel;
 use super::action::{Action, Cx};
+use super::connect::Stage;
 use super::event::{Event, Subject};
 use super::instance::{InstId, MasterId, PeerId};
 use super::names::Origin;
@@ -56,8 +57,11 @@ pub enum Channel {
 #[derive(Clone, Debug)]
 pub struct Conn {
     pub id: ConnId,
-    /// When the connect was asked for.
+    pub stage: Stage,
+    /// When it came to this stage.
     pub since: Mono,
+    /// How long the connect waited for its turn in the shell.
+    pub waited_ms: u64,
     /// Our own address of it, known once the connect has begun.
     pub local: Option<IpAddr>,
     pub sent: VecDeque<(Mono, Sent)>,
@@ -87,6 +91,8 @@ pub struct Link {
     pub last_reply: Mono,
     /// When a connect of each channel was last tried; `None`: the next one need not wait.
     pub last_reconnect: [Option<Mono>; 2],
+    /// How many connects of each channel hung in a row and were given up.
+    pub hangs: [u8; 2],
     /// Smoothed round trip of PINGs, in 1/8 ms.
     pub rtt_8th_ms: Option<u64>,
     /// The shortest down-after of its holders, in ms.
@@ -98,7 +104,7 @@ pub struct Link {
 }
 
 impl Link {
-    fn conn_mut(&mut self, channel: Channel) -> &mut Option<Conn> {
+    pub(super) fn conn_mut(&mut self, channel: Channel) -> &mut Option<Conn> {
         match channel {
             Channel::Cmd => &mut self.cmd,
             Channel::Pubsub => &mut self.pubsub,
@@ -199,10 +205,20 @@ impl Sentinel {
         let id = cx.out.open();
         let now = cx.now;
         let sent = VecDeque::new();
-        let conn = Conn { id, since: now, local: None, sent, last_received: now, gathers: false };
+        let conn = Conn {
+            id,
+            stage: Stage::Waiting,
+            since: now,
+            waited_ms: 0,
+            local: None,
+            sent,
+            last_received: now,
+            gathers: false,
+        };
         *self.links[link_id].conn_mut(channel) = Some(conn);
         self.conns.insert(id, (link_id, channel));
-        cx.act(Action::Connect { conn: id, ip, port });
+        let hung_before = self.links[link_id].hangs[channel as usize] > 0;
+        cx.act(Action::Connect { conn: id, ip, port, hung_before });
         self.introduce(cx, inst, channel);
         match channel {
             Channel::Cmd => self.send_ping(cx, inst),
@@ -302,6 +318,7 @@ impl Sentinel {
         channel: Channel,
         reason: &str,
     ) {
+        self.end_wait(cx.now, link, channel);
         let Some(conn) = self.links[link].conn_mut(channel).take() else { return };
         self.conns.remove(&conn.id);
         cx.out.forget(conn.id);
@@ -378,30 +395,23 @@ impl Sentinel {
         self.conns.contains_key(&conn)
     }
 
-    /// The connect of a link's connection has begun.
-    pub fn conn_started(&mut self, cx: &mut Cx, conn: ConnId, local: Option<IpAddr>) {
-        let Some(&(link, channel)) = self.conns.get(&conn) else { return };
-        if let Some(conn) = self.links[link].conn_mut(channel) {
-            conn.local = local;
-        }
-        for holder in self.links[link].holders.clone() {
-            self.arm(cx.now, holder);
-        }
-    }
-
     /// A connection of a link was closed by the other side, or could not be made.
     /// `refused`: the port is closed there.
     pub fn conn_closed(&mut self, cx: &mut Cx, id: ConnId, refused: bool) {
         let Some((link_id, channel)) = self.conns.remove(&id) else { return };
         cx.out.forget(id);
+        self.end_wait(cx.now, link_id, channel);
         let Some(conn) = self.links[link_id].conn_mut(channel).take() else { return };
         self.forget_in_flight(&conn);
+        self.links[link_id].hangs[channel as usize] = 0;
         let holders = self.links[link_id].holders.clone();
         let link = &mut self.links[link_id];
         if channel == Channel::Cmd && link.outstanding_since.is_none() {
             link.outstanding_since = Some(cx.now);
         }
-        link.refused |= refused && channel == Channel::Cmd;
+        if channel == Channel::Cmd && refused {
+            link.was_refused(&conn);
+        }
         self.connection_event(cx, link_id, channel, "connection lost");
         // A connect that failed is no news: the link was broken before.
         let worked = conn.last_received > conn.since;
@@ -457,7 +467,9 @@ mod tests {
             let (sent, now) = (VecDeque::new(), cx.now);
             sentinel.links[link].cmd = Some(Conn {
                 id,
+                stage: Stage::Established,
                 since: now,
+                waited_ms: 0,
                 local: None,
                 sent,
                 last_received: now,
@@ -489,8 +501,9 @@ mod tests {
         let connects = |bench: &mut Bench| {
             bench.pass(1);
             bench.call(|sentinel, cx| sentinel.run_due(cx, 100, &mut false));
-            let is = |action: &Action| matches!(action, Action::Connect { .. });
-            bench.actions().iter().filter(|action| is(action)).count()
+            let count = bench.establish();
+            bench.actions();
+            count
         };
         assert_eq!(connects(&mut bench), 2);
         bench.pass(5_000);

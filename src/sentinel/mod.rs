@@ -3,7 +3,8 @@
 //!
 //! - [`instance`] (1): masters, replicas, sentinels; [`names`] resolves their hosts.
 //! - [`periods`] (2), [`timers`] with their wheel, [`tick`]: when things are done.
-//! - [`link`] (3), [`periodic`] (4), [`reply`]: connections, what is sent and what comes back;
+//! - [`link`] (3) with [`connect`], [`periodic`] (4), [`reply`]: connections, what is sent and what
+//!   comes back;
 //!   [`gather`] reads it in larger pieces, [`places`] finds masters by address; [`thresholds`]:
 //!   from which size on commands are bundled and hellos gathered.
 //! - [`info`] (5) with [`info_text`], [`hello`] (6), [`down`] (7), [`vote`] (8).
@@ -14,6 +15,7 @@
 pub mod action;
 pub mod addresses;
 pub mod command;
+pub mod connect;
 pub mod down;
 pub mod election;
 pub mod event;

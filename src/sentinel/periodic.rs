@@ -183,7 +183,10 @@ impl Sentinel {
     fn ping_due(&self, inst: InstId) -> Mono {
         let link_id = self.base(inst).link;
         let link = &self.links[link_id];
-        if link.cmd.is_none() || link.holders.first() != Some(&inst) || self.pending_full(link_id) {
+        if !link.cmd_established()
+            || link.holders.first() != Some(&inst)
+            || self.pending_full(link_id)
+        {
             return NEVER;
         }
         let period_ms = self.ping_period_of(link);

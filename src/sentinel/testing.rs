@@ -79,6 +79,23 @@ impl Bench {
         self.now = self.now.after(ms);
     }
 
+    /// All connects that were asked for since the actions were last taken begin and succeed;
+    /// gives how many.
+    pub fn establish(&mut self) -> usize {
+        let conns = self.actions.iter().filter_map(|action| match action {
+            Action::Connect { conn, .. } => Some(*conn),
+            _ => None,
+        });
+        let conns: Vec<ConnId> = conns.collect();
+        for conn in &conns {
+            self.call(|sentinel, cx| {
+                sentinel.conn_started(cx, *conn, None);
+                sentinel.conn_established(cx, *conn);
+            });
+        }
+        conns.len()
+    }
+
     /// The actions since the last call.
     pub fn actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)

@@ -3,6 +3,7 @@
 
 use super::Sentinel;
 use super::action::Cx;
+use super::connect::Stage;
 use super::instance::InstId;
 use super::link::{Channel, Conn};
 use super::timers::{NEVER, Timer};
@@ -86,6 +87,7 @@ impl Sentinel {
 
     /// Everything that is due for one instance, in the order of spec/protocol.md section 2.
     fn handle_instance(&mut self, cx: &mut Cx, inst: InstId) {
+        self.give_up_hanging(cx, inst);
         self.reconnect(cx, inst);
         self.send_periodic(cx, inst);
         self.tell_silence(cx, inst);
@@ -111,7 +113,7 @@ impl Sentinel {
 
     /// The earliest deadline of an instance.
     fn due(&self, now: Mono, inst: InstId) -> Mono {
-        let due = self.reconnect_due(inst).min(self.periodic_due(inst));
+        let due = self.reconnect_due(inst).min(self.hang_due(inst)).min(self.periodic_due(inst));
         let due = due.min(self.silence_due(inst)).min(self.gathering_ends(inst));
         if self.tilt.since.is_some() && !defect(Defect::JudgeInTilt) {
             return due;
@@ -156,7 +158,8 @@ impl Sentinel {
     fn cmd_tear_down_due(&self, inst: InstId) -> Mono {
         let base = self.base(inst);
         let link = &self.links[base.link];
-        let (Some(conn), Some(outstanding)) = (&link.cmd, link.outstanding_since) else {
+        let conn = link.cmd.as_ref().filter(|conn| conn.stage == Stage::Established);
+        let (Some(conn), Some(outstanding)) = (conn, link.outstanding_since) else {
             return NEVER;
         };
         let half_ms = base.down_after_ms / 2;
@@ -167,7 +170,8 @@ impl Sentinel {
     fn pubsub_tear_down_due(&self, inst: InstId) -> Mono {
         let link = &self.links[self.base(inst).link];
         let all_read = |conn: &&Conn| !conn.gathers || defect(Defect::JudgeGathered);
-        let Some(conn) = link.pubsub.as_ref().filter(all_read) else { return NEVER };
+        let stands = |conn: &&Conn| conn.stage == Stage::Established;
+        let Some(conn) = link.pubsub.as_ref().filter(stands).filter(all_read) else { return NEVER };
         let silent = conn.last_received.after(3 * self.periods.publish_ms + 1);
         conn.since.after(self.periods.min_link_reconnect_ms + 1).max(silent)
     }

@@ -69,6 +69,7 @@ mod tests {
             sentinel.check_tilt(cx);
             while sentinel.run_due(cx, 64, &mut false) {}
         });
+        bench.establish();
         bench.log()
     }
 

@@ -271,7 +271,7 @@ impl Sentinel {
         link.outstanding_since = Some(cx.now);
         link.last_available = cx.now;
         link.last_reply = cx.now;
-        link.last_reconnect = [None; 2];
+        link.start_over();
         link.refused = false;
         let master = &mut self.masters[id];
         master.base.sdown.is = false;
@@ -433,6 +433,7 @@ impl Link {
             last_available: now,
             last_reply: now,
             last_reconnect: [None; 2],
+            hangs: [0; 2],
             rtt_8th_ms: None,
             down_after_ms,
             holder_down: false,

@@ -21,7 +21,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use nix::sys::signal::Signal;
 
 use super::clock::{self, ClockSource};
-use super::connect::{self, IN_PROGRESS_MAX, Options, Waiting};
+use super::connect::{self, Options, Pacer};
 use super::disk::{Disk, Done, Job};
 use super::dns::Resolver;
 use super::files;
@@ -114,7 +114,7 @@ pub struct EventLoop<M> {
     pub(super) listeners: Vec<Listener>,
     pub(super) table: Table,
     pub(super) options: Options,
-    pub(super) waiting: Waiting,
+    pub(super) pacer: Pacer,
     /// Sockets and listeners with more to take than one turn takes.
     pub(super) ready: Vec<Token>,
     /// When to accept again after descriptors ran out; `None`: accepting.
@@ -177,7 +177,7 @@ impl<M: Machine> EventLoop<M> {
             listeners: parts.listeners,
             table: Table::default(),
             options: parts.options,
-            waiting: Waiting::default(),
+            pacer: Pacer::default(),
             ready: Vec::new(),
             accept_again: None,
             accept_complaint: None,
@@ -299,14 +299,14 @@ impl<M: Machine> EventLoop<M> {
             || !(self.ready.is_empty()
                 && self.to_flush.is_empty()
                 && self.broken.is_empty()
-                && self.gone.is_empty())
-            || (!self.waiting.is_empty() && self.table.connecting() < IN_PROGRESS_MAX);
+                && self.gone.is_empty());
         if work {
             return Duration::ZERO;
         }
         let mut due = self.machine.next_deadline();
         let closing = self.closing.front().map(|(_, due)| *due);
-        let own = [closing, self.accept_again, self.supervisor.watchdog_due()];
+        let connect = self.pacer.due(self.now);
+        let own = [closing, connect, self.accept_again, self.supervisor.watchdog_due()];
         for own_due in own.into_iter().flatten() {
             due = due.min(own_due);
         }
@@ -495,11 +495,10 @@ impl<M: Machine> EventLoop<M> {
     }
 
     fn start_waiting_connects(&mut self) {
-        while self.table.connecting() < IN_PROGRESS_MAX
-            && let Some((conn, ip, port)) = self.waiting.pop()
-        {
+        while let Some((conn, ip, port)) = self.pacer.next(self.now) {
             self.begin_connect(conn, ip, port);
             self.drain();
+            self.serve_waiting_clients();
         }
     }
 
@@ -542,7 +541,9 @@ impl<M: Machine> EventLoop<M> {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Connect { conn, ip, port } => self.connect(conn, ip, port),
+            Action::Connect { conn, ip, port, hung_before } => {
+                self.connect(conn, (ip, port), hung_before);
+            }
             Action::Close { conn } => {
                 self.remove(conn);
                 self.answers.retain(|answer| match answer {
@@ -588,11 +589,13 @@ impl<M: Machine> EventLoop<M> {
         }
     }
 
-    fn connect(&mut self, conn: ConnId, ip: IpAddr, port: u16) {
-        if self.table.connecting() < IN_PROGRESS_MAX && self.waiting.is_empty() {
-            self.begin_connect(conn, ip, port);
-        } else if !self.waiting.push(conn, ip, port) {
+    /// One asks, one begins: that one if none waited before it.
+    fn connect(&mut self, conn: ConnId, at: (IpAddr, u16), hung_before: bool) {
+        if !self.pacer.push(conn, at, hung_before) {
             self.answers.push_back(Answer::ConnFailed(conn, Closed::Error));
+        }
+        if let Some((conn, ip, port)) = self.pacer.next(self.now) {
+            self.begin_connect(conn, ip, port);
         }
     }
 
@@ -609,7 +612,7 @@ impl<M: Machine> EventLoop<M> {
     }
 
     fn close_after_flush(&mut self, conn: ConnId) {
-        self.waiting.cancel(conn);
+        self.pacer.cancel(conn);
         let now = self.now;
         let token = self.table.token(conn);
         if let Some(socket) = token.and_then(|token| self.table.get(token))
@@ -633,7 +636,7 @@ impl<M: Machine> EventLoop<M> {
     /// Closes a socket, or forgets a connect that waits. Its descriptor may be what accepting
     /// waits for.
     pub(super) fn remove(&mut self, conn: ConnId) {
-        self.waiting.cancel(conn);
+        self.pacer.cancel(conn);
         if self.table.remove(conn).is_some() && self.accept_again.is_some() {
             self.accept_again = Some(self.now);
         }

@@ -1,7 +1,7 @@
 //! Tests of the loop with a scripted machine in the core's place.
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mio::Events;
 
 use super::clock;
-use super::connect::Options;
+use super::connect::{BURST, Options};
 use super::event_loop::{CLOSING_MAX_MS, End, EventLoop, Parts};
 use super::listen::Listener;
 use super::logging;
@@ -32,6 +32,7 @@ struct Script {
     touched: Vec<ConnId>,
     on_input: Vec<(String, Vec<Action>)>,
     next_conn: u64,
+    established: BTreeSet<ConnId>,
     /// How often there is more due work.
     due_left: u64,
     at_rest: bool,
@@ -62,6 +63,10 @@ impl Script {
 
     fn place(&self, what: &str) -> usize {
         self.inputs.iter().position(|input| input == what).unwrap_or_else(|| panic!("no {what}"))
+    }
+
+    fn is_established(&self, conn: u64) -> bool {
+        self.established.contains(&ConnId(conn))
     }
 
     fn received_len(&self, conn: u64) -> usize {
@@ -126,6 +131,10 @@ impl Machine for Script {
     }
     fn conn_started(&mut self, conn: ConnId, local: Option<IpAddr>) {
         self.input(format!("started {} {}", conn.0, local.is_some()));
+    }
+    fn conn_established(&mut self, conn: ConnId) {
+        self.established.insert(conn);
+        self.input(format!("established {}", conn.0));
     }
     fn conn_failed(&mut self, conn: ConnId, why: Closed) {
         self.input(format!("failed {} {why:?}", conn.0));
@@ -208,6 +217,10 @@ impl Bench {
     }
 }
 
+fn connect(conn: u64, ip: IpAddr, port: u16) -> Action {
+    Action::Connect { conn: ConnId(conn), ip, port, hung_before: false }
+}
+
 fn log(text: &str) -> Action {
     let level = crate::sentinel::action::LogLevel::Debug;
     Action::Log { level, text: text.as_bytes().to_vec() }
@@ -239,7 +252,7 @@ fn at_rest_links_wait_and_clients_do_not() {
     let mut bench = Bench::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (ip, port) = ("127.0.0.1".parse().unwrap(), listener.local_addr().unwrap().port());
-    bench.act(vec![Action::Connect { conn: ConnId(77), ip, port }]);
+    bench.act(vec![connect(77, ip, port)]);
     let (mut link, _) = listener.accept().unwrap();
     let mut client = bench.client(1);
     bench.turn();
@@ -287,7 +300,7 @@ fn answers_come_after_the_list_is_drained() {
     let (ip, port) = ("127.0.0.1".parse().unwrap(), listener.local_addr().unwrap().port());
     bench.turns.machine.on("started 77 true", vec![log("from the answer")]);
     bench.act(vec![
-        Action::Connect { conn: ConnId(77), ip, port },
+        connect(77, ip, port),
         Action::CheckScript { check: CheckId(1), path: b"/bin/sh".to_vec() },
         Action::CheckScript { check: CheckId(2), path: b"/etc/passwd".to_vec() },
         Action::Spawn { job: JobId(3), argv: vec![b"a\0b".to_vec()] },
@@ -324,7 +337,7 @@ fn a_closed_port_is_told_as_refused() {
     let mut bench = Bench::new();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let ip = "127.0.0.1".parse().unwrap();
-    bench.act(vec![Action::Connect { conn: ConnId(5), ip, port }]);
+    bench.act(vec![connect(5, ip, port)]);
     bench.until("it is refused", |m| m.saw("closed 5 Refused") || m.saw("failed 5 Refused"));
     assert_eq!(bench.turns.table.len(), 0);
 }
@@ -334,29 +347,31 @@ fn nothing_is_told_of_a_connection_closed_before_its_answer() {
     let mut bench = Bench::new();
     let (ip, port) = (bench.at.ip(), bench.at.port());
     let conn = ConnId(500);
-    bench.act(vec![Action::Connect { conn, ip, port }, Action::Close { conn }, log("x")]);
+    bench.act(vec![connect(500, ip, port), Action::Close { conn }, log("x")]);
     bench.until("its other end is seen", |m| m.saw("closed 1 Eof") || m.saw("closed 1 Error"));
     assert!(!bench.turns.machine.inputs.iter().any(|i| i.contains(" 500")));
 }
 
 #[test]
-fn connects_beyond_the_limit_wait_for_their_turn() {
+fn connects_beyond_the_rate_wait_for_their_turn() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
     let mut bench = Bench::new();
     let (ip, port) = (bench.at.ip(), bench.at.port());
-    let connect = |n: u64| Action::Connect { conn: ConnId(10_000 + n), ip, port };
+    let connect = |n: u64| connect(10_000 + n, ip, port);
     bench.turns.machine.actions.extend((0..540).map(connect));
     bench.turns.machine.actions.push_back(Action::Close { conn: ConnId(10_539) });
     bench.turns.drain();
-    assert_eq!(bench.turns.table.connecting(), 512);
-    assert!(!bench.turns.waiting.is_empty());
-    let close = |n: u64| Action::Close { conn: ConnId(10_000 + n) };
-    bench.turns.machine.actions.extend((0..30).map(close));
+    let begun = |bench: &Bench| {
+        let inputs = bench.turns.machine.inputs.iter();
+        inputs.filter(|input| input.starts_with("started")).count() as u64
+    };
+    assert_eq!(begun(&bench), BURST);
+    assert!(bench.turns.sleep_time() <= Duration::from_millis(1));
     bench.until("all but the closed one have begun", |m| m.saw("started 10538 true"));
     assert!(!bench.turns.machine.saw("started 10539 true"));
-    assert!(bench.turns.waiting.is_empty());
+    assert_eq!(begun(&bench), 539);
 }
 
 #[test]
@@ -367,14 +382,11 @@ fn a_client_need_not_wait_until_all_links_were_read() {
     let (ip, port) = (server.local_addr().unwrap().ip(), server.local_addr().unwrap().port());
     let mut nodes = Vec::new();
     for n in 1_000..1_000 + LINKS {
-        bench.act(vec![Action::Connect { conn: ConnId(n), ip, port }]);
+        bench.act(vec![connect(n, ip, port)]);
         nodes.push(server.accept().unwrap().0);
     }
     let mut client = bench.client(1);
-    wait_until("all links stand", || {
-        bench.turn();
-        bench.turns.table.connecting() == 0
-    });
+    bench.until("all links stand", |m| (1_000..1_000 + LINKS).all(|n| m.is_established(n)));
     bench.turns.machine.inputs.clear();
     bench.turns.machine.busy = Duration::from_micros(20);
     for node in &mut nodes {
@@ -396,13 +408,10 @@ fn links_are_flushed_once_at_the_end_and_clients_at_once() {
     let mut bench = Bench::new();
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let (ip, port) = (server.local_addr().unwrap().ip(), server.local_addr().unwrap().port());
-    bench.act(vec![Action::Connect { conn: ConnId(77), ip, port }]);
+    bench.act(vec![connect(77, ip, port)]);
     let _node = server.accept().unwrap();
     let mut client = bench.client(1);
-    wait_until("the link stands", || {
-        bench.turn();
-        bench.turns.table.connecting() == 0
-    });
+    bench.until("the link stands", |m| m.is_established(77));
     bench.turns.machine.say(ConnId(77), b"PING");
     bench.turns.machine.say(ConnId(1), b"PONG");
     bench.turns.machine.inputs.clear();

@@ -31,6 +31,7 @@ pub trait Machine {
     fn received(&mut self, conn: ConnId, bytes: &[u8]);
     fn closed(&mut self, conn: ConnId, why: Closed);
     fn conn_started(&mut self, conn: ConnId, local: Option<IpAddr>);
+    fn conn_established(&mut self, conn: ConnId);
     fn conn_failed(&mut self, conn: ConnId, why: Closed);
     fn persisted(&mut self, generation: u64, result: Result<(), String>, took_ms: u64);
     fn resolved(&mut self, lookup: LookupId, ips: Vec<IpAddr>);
@@ -66,6 +67,7 @@ impl Machine for Node {
         received(&mut self, conn: ConnId, bytes: &[u8]);
         closed(&mut self, conn: ConnId, why: Closed);
         conn_started(&mut self, conn: ConnId, local: Option<IpAddr>);
+        conn_established(&mut self, conn: ConnId);
         conn_failed(&mut self, conn: ConnId, why: Closed);
         persisted(&mut self, generation: u64, result: Result<(), String>, took_ms: u64);
         resolved(&mut self, lookup: LookupId, ips: Vec<IpAddr>);

@@ -53,7 +53,6 @@ pub struct Table {
     slots: Slab<Socket>,
     by_conn: IdMap<ConnId, Token>,
     generation: u32,
-    connecting: usize,
 }
 
 impl Table {
@@ -86,7 +85,6 @@ impl Table {
         socket.stream.register(registry, token, interest)?;
         slot.insert(socket);
         self.by_conn.insert(conn, token);
-        self.connecting += usize::from(connecting);
         Ok(())
     }
 
@@ -106,24 +104,7 @@ impl Table {
     pub fn remove(&mut self, conn: ConnId) -> Option<Socket> {
         let token = self.by_conn.remove(&conn)?;
         let slot = (token.0 & ((1 << SLOT_BITS) - 1)) - FIRST_SLOT;
-        let socket = self.slots.remove(slot);
-        self.connecting -= usize::from(socket.connecting);
-        Some(socket)
-    }
-
-    /// A connect has succeeded.
-    pub fn established(&mut self, token: Token) {
-        if let Some(socket) = self.get(token)
-            && socket.connecting
-        {
-            socket.connecting = false;
-            self.connecting -= 1;
-        }
-    }
-
-    /// Connects in progress.
-    pub fn connecting(&self) -> usize {
-        self.connecting
+        Some(self.slots.remove(slot))
     }
 
     pub fn len(&self) -> usize {
@@ -211,22 +192,5 @@ mod tests {
         assert!(table.get(first).is_none());
         assert_eq!(table.get(second).unwrap().conn, ConnId(2));
         assert!(table.get(Token(0)).is_none());
-    }
-
-    #[test]
-    fn connects_in_progress_are_counted() {
-        let poll = mio::Poll::new().unwrap();
-        let mut table = Table::default();
-        for conn in 1..=3 {
-            let (ours, _) = UnixStream::pair().unwrap();
-            table.insert(poll.registry(), ConnId(conn), Stream::Unix(ours), true).unwrap();
-        }
-        let token = table.token(ConnId(1)).unwrap();
-        table.established(token);
-        table.established(token);
-        table.remove(ConnId(1));
-        table.remove(ConnId(2));
-        table.remove(ConnId(2));
-        assert_eq!((table.connecting(), table.len()), (1, 1));
     }
 }

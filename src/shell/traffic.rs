@@ -93,7 +93,9 @@ impl<M: Machine> EventLoop<M> {
             if let Err(e) | Ok(Some(e)) = socket.stream.take_error() {
                 return self.lose(conn, connect::why(&e));
             }
-            self.table.established(token);
+            socket.connecting = false;
+            self.machine.conn_established(conn);
+            self.drain();
             self.to_flush.push(conn);
         } else if event.is_writable() {
             self.to_flush.push(conn);

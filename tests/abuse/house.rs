@@ -24,6 +24,11 @@ const QUIET_TICKS: u64 = 10;
 /// One at a time, so that none measures the load of another.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// Waits until no other test runs.
+pub fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 /// A sentinel under attack.
 pub struct House {
     pub sentinel: Sentinel,
@@ -51,7 +56,7 @@ impl House {
         launch: impl FnOnce(&mut Sentinel) -> Result<(), String>,
     ) -> House {
         let start = Instant::now();
-        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let alone = alone();
         let port = world.port();
         let master = FakeMaster::start(port);
         let own = [

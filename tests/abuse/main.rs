@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod black_holes;
 mod clients;
 mod descriptors;
 mod fairness;
@@ -18,3 +19,4 @@ mod nodes;
 mod peers;
 mod raw;
 mod witness;
+mod zone;

@@ -348,6 +348,7 @@ impl Farm {
                     self.add_conn(conn, place_of(ip));
                     let local = Some(IpAddr::from([192, 168, 0, 9]));
                     count::inside(|| self.node.conn_started(conn, local));
+                    count::inside(|| self.node.conn_established(conn));
                 }
                 Action::Close { conn } => self.close(conn),
                 Action::Persist { generation } => {

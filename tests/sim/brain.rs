@@ -217,6 +217,14 @@ impl Brain {
         }
     }
 
+    pub fn conn_established(&mut self, conn: ConnId) {
+        match self {
+            Brain::Ours(node) => node.conn_established(conn),
+            // Nothing depends on it there.
+            Brain::C(_) => {}
+        }
+    }
+
     pub fn conn_failed(&mut self, conn: ConnId, why: Closed) {
         match self {
             Brain::Ours(node) => node.conn_failed(conn, why),

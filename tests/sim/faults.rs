@@ -79,7 +79,7 @@ impl World {
             .conns
             .iter()
             .filter_map(|(key, conn)| {
-                let well = self.net.reach(conn.hosts[0], conn.hosts[1]) && !conn.swallowed;
+                let well = self.net.reach(conn.hosts[0], conn.hosts[1]);
                 (!well).then_some(key)
             })
             .collect();
@@ -90,7 +90,6 @@ impl World {
             }
         }
         for key in cut {
-            self.net.conns.get_mut(&key).expect("listed").swallowed = false;
             if self.rng.below(2) == 0 {
                 self.reset(key);
             }

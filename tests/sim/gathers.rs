@@ -151,7 +151,7 @@ impl World {
             let alive = self.farm.at(node).is_some_and(|server| server.alive());
             let is = sentinel < self.checks.first_c_like
                 && alive
-                && !conn.swallowed
+                && conn.established
                 && conn.ends.iter().all(|end| end.open)
                 && self.sentinels[sentinel].runs();
             if !is || conn.periodic.subscribed {

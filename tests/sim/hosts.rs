@@ -34,9 +34,16 @@ const EPOCH_UNIX_MS: u64 = 1_790_000_000_000;
 /// Something beside the sockets that waits for a turn.
 #[derive(Debug)]
 pub enum Input {
-    Saved { generation: u64, result: Result<(), String>, took_ms: u64 },
+    Saved {
+        generation: u64,
+        result: Result<(), String>,
+        took_ms: u64,
+    },
     ChildEnds(i32),
     Accept(ConnKey),
+    /// A connect of its own was answered.
+    Established(ConnKey),
+    ConnectTurn(ConnId),
 }
 
 /// A save on its way.
@@ -84,6 +91,8 @@ pub struct SentinelHost {
     /// Connections with output that did not fit.
     pub blocked: Vec<ConnKey>,
     pub keys: BTreeMap<ConnId, ConnKey>,
+    /// Connects that wait for their turn, and where they lead.
+    pub waiting: BTreeMap<ConnId, HostId>,
     /// The clock of the machine at the beginning.
     boot_ms: u64,
     pub next_pid: i32,
@@ -129,6 +138,7 @@ impl SentinelHost {
             unread_at_close: 0,
             blocked: Vec::new(),
             keys: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             boot_ms: rng.below(100_000),
             next_pid: 100,
             turns: (0, 0),
@@ -221,6 +231,7 @@ impl SentinelHost {
             unread_at_close: 0,
             blocked: Vec::new(),
             keys: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             boot_ms: self.boot_ms,
             next_pid: self.next_pid,
             turns: (0, 0),
@@ -278,8 +289,10 @@ impl World {
             }
             Segment::Syn => {
                 end.open = true;
+                self.send(key, side, Segment::SynAck);
                 return self.input(sentinel, Input::Accept(key));
             }
+            Segment::SynAck => return self.input(sentinel, Input::Established(key)),
             Segment::Bytes(_) if end.fin.is_some() => {}
             Segment::Bytes(bytes) if end.readable.is_empty() => end.readable = bytes,
             Segment::Bytes(bytes) => end.readable.extend_from_slice(&bytes),
@@ -373,8 +386,46 @@ impl World {
             }
             Input::ChildEnds(pid) => self.child_ends(sentinel, pid),
             Input::Accept(key) => self.accept(sentinel, key),
+            Input::Established(key) => self.established(sentinel, key),
+            Input::ConnectTurn(conn) => self.connect_turn(sentinel, conn),
         }
         true
+    }
+
+    fn established(&mut self, sentinel: usize, key: ConnKey) {
+        let now = self.now;
+        let Some(conn) = self.net.conns.get_mut(&key) else { return };
+        let Some(id) = conn.ends[0].conn.filter(|_| conn.ends[0].open) else { return };
+        conn.established = true;
+        conn.periodic.at = [now; 3];
+        put(&mut self.sentinels[sentinel].blocked, key);
+        self.node(sentinel).conn_established(id);
+    }
+
+    /// A connect was asked for: it begins now, or when its turn comes.
+    fn connect_asked(&mut self, sentinel: usize, conn: ConnId, to: HostId) {
+        self.sentinels[sentinel].waiting.insert(conn, to);
+        let (from, until) = self.options.connect_wait_us;
+        if until == 0 || self.is_c_like(sentinel) {
+            return self.connect_turn(sentinel, conn);
+        }
+        let at = self.now + from + self.rng.below(until - from + 1);
+        let life = self.sentinels[sentinel].life;
+        self.schedule(at, Ev::ConnectTurn { sentinel: sentinel as u32, life, conn });
+    }
+
+    fn connect_turn(&mut self, sentinel: usize, conn: ConnId) {
+        let Some(to) = self.sentinels[sentinel].waiting.remove(&conn) else { return };
+        let down = self.farm.at(to).is_some_and(|server| !server.running);
+        if down && self.net.reach(sentinel, to) && self.rng.below(2) == 0 {
+            self.node(sentinel).conn_failed(conn, Closed::Refused);
+            return;
+        }
+        let key = self.connect([sentinel, to], Some(conn));
+        self.sentinels[sentinel].keys.insert(conn, key);
+        self.tap_one(sentinel, conn);
+        let local = Net::ip_of(sentinel);
+        self.node(sentinel).conn_started(conn, Some(local));
     }
 
     fn accept(&mut self, sentinel: usize, key: ConnKey) {
@@ -436,14 +487,20 @@ impl World {
         if self.sentinels[sentinel].doomed || !self.sentinels[sentinel].keys.contains_key(&id) {
             return;
         }
-        let end = &mut self.net.conns.get_mut(&key).expect("it was read from").ends[side];
+        let conn = self.net.conns.get_mut(&key).expect("it was read from");
+        let established = conn.established;
+        let end = &mut conn.ends[side];
         if end.held {
             end.fin = Some(gone.clone());
             return;
         }
         end.open = false;
         self.forget(sentinel, id);
-        let why = if *gone == Segment::Fin { Closed::Eof } else { Closed::Refused };
+        let why = match gone {
+            Segment::Fin => Closed::Eof,
+            _ if side == 0 && !established => Closed::Refused,
+            _ => Closed::Error,
+        };
         self.node(sentinel).closed(id, why);
         self.net.tidy(key);
     }
@@ -494,15 +551,7 @@ impl World {
         match action {
             Action::Connect { conn, ip, .. } => {
                 let to = Net::host_of(ip).expect("an address of this network");
-                let down = self.farm.at(to).is_some_and(|server| !server.running);
-                if down && self.net.reach(sentinel, to) && self.rng.below(2) == 0 {
-                    self.node(sentinel).conn_failed(conn, Closed::Refused);
-                    return;
-                }
-                let key = self.connect([sentinel, to], Some(conn));
-                self.sentinels[sentinel].keys.insert(conn, key);
-                let local = Net::ip_of(sentinel);
-                self.node(sentinel).conn_started(conn, Some(local));
+                self.connect_asked(sentinel, conn, to);
             }
             Action::Close { conn } => self.close_conn(sentinel, conn),
             Action::CloseAfterFlush { conn } => {
@@ -527,6 +576,7 @@ impl World {
     }
 
     fn close_conn(&mut self, sentinel: usize, conn: ConnId) {
+        self.sentinels[sentinel].waiting.remove(&conn);
         let Some(key) = self.sentinels[sentinel].keys.get(&conn).copied() else { return };
         // What was written in earlier turns may have left; the rest is lost.
         self.forget(sentinel, conn);
@@ -605,6 +655,9 @@ impl World {
             let Some(conn) = self.net.conns.get(&key) else { continue };
             let side = usize::from(conn.hosts[0] != sentinel);
             let Some(id) = conn.ends[side].conn.filter(|_| conn.ends[side].open) else { continue };
+            if side == 0 && !conn.established {
+                continue;
+            }
             let room = WINDOW_BYTES.saturating_sub(conn.pipes[side].unread);
             let closing = conn.ends[side].closing;
             let Some(output) = self.node(sentinel).output(id) else { continue };

@@ -6,6 +6,7 @@
 
 mod brain;
 mod checks;
+mod connects;
 mod conns;
 mod coverage;
 mod cpeer;

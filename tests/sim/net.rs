@@ -29,6 +29,8 @@ pub type Side = usize;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Segment {
     Syn,
+    /// The connection is there.
+    SynAck,
     Bytes(Vec<u8>),
     /// The writer has closed.
     Fin,
@@ -80,8 +82,10 @@ pub struct Conn {
     pub ends: [End; 2],
     pub pipes: [Pipe; 2],
     pub from_port: u16,
-    /// It never comes about.
-    pub swallowed: bool,
+    /// How often its first segment was lost.
+    syns_lost: u32,
+    /// Who made it knows that it is there.
+    pub established: bool,
     /// The observers' note: requests written and not answered yet.
     pub asked: VecDeque<Words>,
     /// The observers' note: which masters, at which address, a sentinel asked about and has no
@@ -112,11 +116,18 @@ pub struct Net {
 struct Way {
     /// What is sent waits.
     blocked: bool,
-    /// New connections come to nothing, and nobody is told.
+    /// First segments of connections are lost, and nobody is told.
     swallows: bool,
+    /// So many in a hundred of them.
+    loses_syns: u64,
+    /// The first of each connection.
+    loses_first_syn: bool,
     extra_us: Us,
 }
 
+/// When a lost first segment is sent again; twice as long after each time.
+const SYN_AGAIN_US: Us = 1_000_000;
+const SYN_DOUBLINGS: u32 = 5;
 /// The most a pipe takes before its writer has to wait.
 pub const WINDOW_BYTES: usize = 64 * 1024;
 
@@ -164,9 +175,48 @@ impl Net {
         }
     }
 
-    /// New connections from `from` to `to` come to nothing, and nobody is told.
+    /// New connections from `from` to `to` hang, and nobody is told.
     pub fn swallow(&mut self, from: HostId, to: HostId) {
         self.way_mut(from, to).swallows = true;
+    }
+
+    /// So many in a hundred first segments from `from` to `to` are lost.
+    pub fn lose_syns(&mut self, from: HostId, to: HostId, percent: u64) {
+        self.way_mut(from, to).loses_syns = percent;
+    }
+
+    /// The first try of each connect from `from` to `to` is lost.
+    pub fn lose_first_syns(&mut self, from: HostId, to: HostId) {
+        self.way_mut(from, to).loses_first_syn = true;
+    }
+
+    /// Whether the first segment of a connection has come to where it is lost. Its sender tries
+    /// again, as Linux does, 1 s, 3 s and 7 s after the first time and so on: gives when, and how
+    /// many segments of the pipe arrive from then on.
+    pub fn loses_syn(&mut self, now: Us, rng: &mut Rng, key: ConnKey) -> Option<(Us, usize)> {
+        let conn = self.conns.get(&key)?;
+        let (at, first) = conn.pipes[0].queue.front()?;
+        let way = self.way(conn.hosts[0], conn.hosts[1]);
+        if *first != Segment::Syn || *at > now || !conn.ends[0].open {
+            return None;
+        }
+        let first = way.loses_first_syn && conn.syns_lost == 0;
+        let lost = way.swallows || way.blocked || first;
+        if !lost && (way.loses_syns == 0 || rng.below(100) >= way.loses_syns) {
+            return None;
+        }
+        let delay = self.delay(rng);
+        let conn = self.conns.get_mut(&key).expect("just looked at");
+        let again = now + (SYN_AGAIN_US << conn.syns_lost.min(SYN_DOUBLINGS));
+        conn.syns_lost += 1;
+        let pipe = &mut conn.pipes[0];
+        for (at, segment) in &mut pipe.queue {
+            // What follows goes only after its answer.
+            let after = if *segment == Segment::Syn { 0 } else { 2 * delay };
+            *at = (*at).max(again + after);
+        }
+        pipe.last_arrive = pipe.last_arrive.max(again + 2 * delay);
+        Some((again, pipe.queue.len()))
     }
 
     /// New connections to `host` are refused, or not.
@@ -186,7 +236,10 @@ impl Net {
 
     /// Whether anything is as it should not be.
     pub fn is_ill(&self) -> bool {
-        let well = |way: &Way| !way.blocked && !way.swallows && way.extra_us == 0;
+        let well = |way: &Way| {
+            let connects = !way.swallows && !way.loses_first_syn && way.loses_syns == 0;
+            !way.blocked && connects && way.extra_us == 0
+        };
         !self.ways.iter().all(well) || self.refuses.contains(&true)
     }
 
@@ -213,12 +266,21 @@ impl Net {
         let ends = [End { open: true, conn, ..End::default() }, End::default()];
         let from_port = 20_000 + (self.ports % 40_000) as u16;
         let pipes = [Pipe::default(), Pipe::default()];
-        let swallowed = self.way(hosts[0], hosts[1]).swallows;
         let (asked, about) = (VecDeque::new(), VecDeque::new());
         let info_asked = VecDeque::new();
         let periodic = Periodic { at: [now; 3], subscribed: false };
-        let conn =
-            Conn { hosts, ends, pipes, from_port, swallowed, asked, about, info_asked, periodic };
+        let conn = Conn {
+            hosts,
+            ends,
+            pipes,
+            from_port,
+            syns_lost: 0,
+            established: false,
+            asked,
+            about,
+            info_asked,
+            periodic,
+        };
         let key = self.conns.insert(conn);
         let at = self.send(now, rng, key, 0, Segment::Syn);
         // What follows the first segment goes only after its answer.
@@ -254,7 +316,7 @@ impl Net {
     pub fn arrived(&mut self, now: Us, key: ConnKey, side: Side) -> Option<Segment> {
         let conn = self.conns.get_mut(&key)?;
         let way = self.ways[conn.hosts[side] * self.hosts + conn.hosts[1 - side]];
-        if way.blocked || conn.swallowed {
+        if way.blocked {
             return None;
         }
         let pipe = &mut conn.pipes[side];

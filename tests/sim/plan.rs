@@ -107,6 +107,7 @@ impl Plan {
         let mut rng = Rng::new(seed ^ 0x5eed_0975);
         let mut options = self.draw_options(&mut rng);
         draw_large(&mut Rng::new(seed ^ 0x1a46e), &mut options);
+        draw_waits(&mut Rng::new(seed ^ 0xc0ec7), &mut options);
         if let Some(links) = self.bundle_links {
             options.bundle_links = Some(links);
         }
@@ -175,6 +176,13 @@ pub fn draw_large(rng: &mut Rng, options: &mut Options) {
     if rng.below(3) == 0 {
         options.bundle_links = Some(1 + rng.below(8) as usize);
         options.low_water_max = pick(rng, &[LOW_WATER_MAX, LOW_WATER_MAX, 300]);
+    }
+}
+
+/// In some worlds connects wait for their turn, as in processes with thousands of them.
+fn draw_waits(rng: &mut Rng, options: &mut Options) {
+    if rng.below(6) == 0 {
+        options.connect_wait_us = (0, pick(rng, &[50 * MS, 500 * MS, 2 * SECOND]));
     }
 }
 

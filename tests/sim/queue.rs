@@ -4,6 +4,8 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use sentineld::util::ident::ConnId;
+
 use crate::net::{ConnKey, HostId, Side, Us};
 
 /// What happens at a moment.
@@ -14,6 +16,12 @@ pub enum Ev {
     Saved {
         sentinel: u32,
         life: u64,
+    },
+    /// A connect of that life of a sentinel has its turn.
+    ConnectTurn {
+        sentinel: u32,
+        life: u64,
+        conn: ConnId,
     },
     ChildEnds {
         sentinel: u32,

@@ -2,6 +2,8 @@
 //! links in the moment it reads it.
 #![forbid(unsafe_code)]
 
+use sentineld::util::ident::ConnId;
+
 use crate::checks::Info;
 use crate::gathers::periodic_index;
 use crate::hosts::put;
@@ -58,22 +60,25 @@ impl World {
         let mut touched = std::mem::take(&mut self.touched);
         self.node(sentinel).take_touched(&mut touched);
         for id in touched.drain(..) {
-            let host = &mut self.sentinels[sentinel];
-            let Some(key) = host.keys.get(&id).copied() else { continue };
-            put(&mut host.blocked, key);
-            let Some(output) = host.node.as_ref().and_then(|node| node.output(id)) else {
-                continue;
-            };
-            let len = output.len();
-            let property = Property::QueuesAreBounded;
-            ensure!(len <= MAX_OUTPUT_BYTES, property, "{len} bytes unsent by {sentinel}");
-            let conn = self.net.conns.get_mut(&key).expect("open");
-            let end = &mut conn.ends[usize::from(conn.hosts[0] != sentinel)];
-            end.tap.push(&output[end.seen..]);
-            end.seen = len;
-            self.look(sentinel, key);
+            self.tap_one(sentinel, id);
         }
         self.touched = touched;
+    }
+
+    /// The same for one connection; what is written to one that waits is seen when it begins.
+    pub fn tap_one(&mut self, sentinel: usize, id: ConnId) {
+        let host = &mut self.sentinels[sentinel];
+        let Some(key) = host.keys.get(&id).copied() else { return };
+        put(&mut host.blocked, key);
+        let Some(output) = host.node.as_ref().and_then(|node| node.output(id)) else { return };
+        let len = output.len();
+        let property = Property::QueuesAreBounded;
+        ensure!(len <= MAX_OUTPUT_BYTES, property, "{len} bytes unsent by {sentinel}");
+        let conn = self.net.conns.get_mut(&key).expect("open");
+        let end = &mut conn.ends[usize::from(conn.hosts[0] != sentinel)];
+        end.tap.push(&output[end.seen..]);
+        end.seen = len;
+        self.look(sentinel, key);
     }
 
     fn look(&mut self, sentinel: usize, key: ConnKey) {

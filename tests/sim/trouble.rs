@@ -46,6 +46,8 @@ pub enum Fault {
     Refuse,
     /// New connections come to nothing, and nobody is told.
     BlackHole,
+    /// First segments of connections are lost, and sent again after a while.
+    LoseSyns,
     SlowDisk,
     /// Saves take longer than any vote waits.
     StalledDisk,
@@ -54,7 +56,7 @@ pub enum Fault {
 }
 
 /// All of them.
-pub const FAULTS: [Fault; 25] = [
+pub const FAULTS: [Fault; 26] = [
     Fault::KillMaster,
     Fault::FreezeMaster,
     Fault::CutOffMaster,
@@ -80,6 +82,7 @@ pub const FAULTS: [Fault; 25] = [
     Fault::StalledDisk,
     Fault::FailingDisk,
     Fault::FullDisk,
+    Fault::LoseSyns,
 ];
 
 impl Fault {
@@ -106,6 +109,7 @@ impl Fault {
             Fault::LoseConnections => "lose-connections",
             Fault::Refuse => "refuse",
             Fault::BlackHole => "black-hole",
+            Fault::LoseSyns => "lose-syns",
             Fault::SlowDisk => "slow-disk",
             Fault::StalledDisk => "stalled-disk",
             Fault::FailingDisk => "failing-disk",
@@ -308,8 +312,15 @@ impl World {
                 self.trace(|| format!("{one} refuses connections"));
                 self.net.refuse(one, true);
             }
+            Fault::LoseSyns => {
+                let percent = 20 + self.rng.below(70);
+                self.trace(|| format!("{percent} of 100 first segments to {other} are lost"));
+                for from in 0..=self.operator() {
+                    self.net.lose_syns(from, other, percent);
+                }
+            }
             _ => {
-                self.trace(|| format!("connections from {one} to {other} come to nothing"));
+                self.trace(|| format!("connections from {one} to {other} hang"));
                 self.net.swallow(one, other);
             }
         }

@@ -47,6 +47,8 @@ pub struct Options {
     pub bundle_links: Option<usize>,
     /// Sockets hold back no more than that.
     pub low_water_max: usize,
+    /// Connects wait so long for their turn in the process that makes them.
+    pub connect_wait_us: (Us, Us),
     /// Further lines of every sentinel's file.
     pub extra: String,
 }
@@ -69,6 +71,7 @@ impl Default for Options {
             scripts: false,
             bundle_links: None,
             low_water_max: LOW_WATER_MAX,
+            connect_wait_us: (0, 0),
             extra: String::new(),
         }
     }
@@ -270,6 +273,12 @@ impl World {
         match ev {
             Ev::Deliver(key, side) => self.deliver(key, side),
             Ev::Saved { sentinel, life } => self.saved(sentinel as usize, life),
+            Ev::ConnectTurn { sentinel, life, conn } => {
+                let sentinel = sentinel as usize;
+                if self.sentinels[sentinel].life == life {
+                    self.input(sentinel, Input::ConnectTurn(conn));
+                }
+            }
             Ev::ChildEnds { sentinel, life, pid } => {
                 let sentinel = sentinel as usize;
                 if self.sentinels[sentinel].life == u64::from(life) {
@@ -375,11 +384,28 @@ impl World {
             return;
         }
         conn.ends[side].readable.clear();
-        self.send(key, side, Segment::Fin);
+        if let Some((_, Segment::Syn)) = conn.pipes[side].queue.front() {
+            // Nothing of a connect that is given up will ever arrive.
+            conn.pipes[side].queue.clear();
+        } else {
+            self.send(key, side, Segment::Fin);
+        }
         self.net.tidy(key);
     }
 
     fn deliver(&mut self, key: ConnKey, side: Side) {
+        let lost = match side {
+            0 => self.net.loses_syn(self.now, &mut self.rng, key),
+            _ => None,
+        };
+        if let Some((at, segments)) = lost {
+            // Those behind it may have been scheduled for a moment that is too early now.
+            let late = at + 2 * self.net.latency_us.1;
+            for at in [at].into_iter().chain((1..segments).map(|_| late)) {
+                self.schedule(at, Ev::Deliver(key, side));
+            }
+            return;
+        }
         let Some(segment) = self.net.arrived(self.now, key, side) else { return };
         let conn = &self.net.conns[&key];
         let to = conn.hosts[1 - side];
@@ -396,7 +422,7 @@ impl World {
             match segment {
                 Segment::Syn => self.send(key, 1, Segment::Refused),
                 Segment::Bytes(bytes) => self.inbox.entry(key).or_default().push(&bytes),
-                Segment::Fin | Segment::Refused => {}
+                Segment::SynAck | Segment::Fin | Segment::Refused => {}
             }
         }
         self.net.tidy(key);
@@ -414,7 +440,9 @@ impl World {
             Segment::Syn => {
                 conn.ends[1].open = true;
                 self.farm.at_mut(host).clients.insert(key, Client::default());
+                self.send(key, 1, Segment::SynAck);
             }
+            Segment::SynAck => unreachable!("data nodes make no connections here"),
             Segment::Bytes(bytes) => {
                 if alive {
                     conn.pipes[0].unread -= bytes.len();

@@ -3,8 +3,8 @@
 //! `node NAME PORT key=value…` makes a data node, `peer NAME PORT key=value…` a sentinel, and
 //! `set NAME key=value…` changes one:
 //! - all: `ip`, `id` (a digit, or 40 digits), `mode` up | silent (nothing is answered, but all is
-//!   kept) | refused, `delay` of answers in ms, `ping`, `info`, `publish` and `subscribe`: an error
-//!   instead;
+//!   kept) | refused | hangs (silent, and connects hang), `delay` of answers in ms, `ping`, `info`,
+//!   `publish` and `subscribe`: an error instead;
 //! - nodes: `of` (name or host:port, `nobody` for a master), `offset`, `priority`, `link` up or
 //!   down, `down` in seconds, `obeys` yes | no (SLAVEOF), `resync` in ms after SLAVEOF, `lists`
 //!   (replicas that a master reports; all that follow it if not given);
@@ -21,6 +21,7 @@ pub enum Mode {
     Up,
     Silent,
     Refused,
+    Hangs,
 }
 
 pub struct Host {
@@ -109,6 +110,7 @@ impl Host {
                     "up" => Mode::Up,
                     "silent" => Mode::Silent,
                     "refused" => Mode::Refused,
+                    "hangs" => Mode::Hangs,
                     other => panic!("mode {other}"),
                 }
             }

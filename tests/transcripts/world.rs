@@ -10,6 +10,7 @@
 //! - `publish CLIENT from=…`: the same, sent to us directly;
 //! - `client NAME WORDS…`: a request; `bye NAME`: it closes;
 //! - `saves auto | hold`, `saved ok | failed`; `dns NAME IP | failed` answers a lookup;
+//! - `connects wait MS`: that long from now on, until their turn comes in the shell;
 //! - `close NODE:cmd | NODE:pubsub`; `raw NODE:cmd TEXT`: bytes;
 //! - `state MASTER`: what is known; `file WORD`: saved lines that hold the word;
 //! - `show` and `hide` with `links` (connects and their failures), `intro` (what a connection
@@ -37,6 +38,10 @@ const ORIGIN: u64 = 1_000_000_000;
 /// Something that reaches the node at a later moment.
 enum Input {
     Bytes(ConnId, Vec<u8>),
+    /// A connect has its turn in the shell.
+    Begin(ConnId),
+    /// Its first segment arrives, after so many that were lost.
+    Syn(ConnId, usize),
     Closed(ConnId, Closed),
     Persisted(u64, bool),
     Resolved(LookupId, Vec<IpAddr>),
@@ -49,6 +54,8 @@ struct Conn {
     host: Option<usize>,
     label: String,
     pubsub: bool,
+    /// Its output waits until there is a connection.
+    waits: bool,
     /// What a silent host has not looked at yet.
     inbox: VecDeque<Vec<String>>,
 }
@@ -67,6 +74,9 @@ pub struct World {
     writing: BTreeMap<u64, Vec<u8>>,
     disk: Vec<u8>,
     hold_saves: bool,
+    connects_wait_ms: u64,
+    /// Output that waited for its connection.
+    late: Vec<ConnId>,
     shown: BTreeSet<String>,
     routine: BTreeMap<String, BTreeMap<String, usize>>,
     quiet: bool,
@@ -90,6 +100,8 @@ impl World {
             writing: BTreeMap::new(),
             disk: Vec::new(),
             hold_saves: false,
+            connects_wait_ms: 0,
+            late: Vec::new(),
             shown: BTreeSet::new(),
             routine: BTreeMap::new(),
             quiet: false,
@@ -168,6 +180,7 @@ impl World {
             ("saves", [mode]) => self.hold_saves = *mode == "hold",
             ("saved", [how]) => self.saved(*how == "ok"),
             ("dns", [name, answer]) => self.answer_lookup(name, answer),
+            ("connects", ["wait", ms]) => self.connects_wait_ms = number(ms),
             ("close", [label]) => {
                 let conn = self.conn_labelled(label);
                 self.at(0, Input::Closed(conn, Closed::Eof));
@@ -250,12 +263,12 @@ impl World {
         let of_host = |(id, conn): (&ConnId, &Conn)| (conn.host == Some(index)).then_some(*id);
         let conns: Vec<ConnId> = self.conns.iter().filter_map(of_host).collect();
         match (was, self.hosts[index].mode) {
-            (Mode::Up | Mode::Silent, Mode::Refused) => {
+            (Mode::Up | Mode::Silent | Mode::Hangs, Mode::Refused) => {
                 for id in conns {
                     self.at(1, Input::Closed(id, Closed::Eof));
                 }
             }
-            (Mode::Silent, Mode::Up) => {
+            (Mode::Silent | Mode::Hangs, Mode::Up) => {
                 for id in conns {
                     let conn = self.conns.get_mut(&id).expect("listed just now");
                     let kept: Vec<Vec<String>> = conn.inbox.drain(..).collect();

@@ -213,6 +213,7 @@ impl House {
             Action::Connect { conn, .. } => {
                 self.links.insert(conn, Vec::new());
                 self.node.conn_started(conn, Some(IpAddr::from([127, 0, 0, 1])));
+                self.node.conn_established(conn);
             }
             Action::Close { conn } => self.forget(conn),
             Action::CloseAfterFlush { conn } => {

@@ -52,7 +52,7 @@ impl CPeer {
     fn connect(&mut self, id: Id, carries: Use) -> ConnId {
         let conn = self.open(carries);
         let (ip, port) = self.insts[&id].addr;
-        self.actions.push_back(Action::Connect { conn, ip, port });
+        self.actions.push_back(Action::Connect { conn, ip, port, hung_before: false });
         conn
     }
 

@@ -118,6 +118,8 @@ impl World {
                     self.node().received(conn, &bytes);
                 }
             }
+            Input::Begin(conn) => self.begin_connect(conn),
+            Input::Syn(conn, lost) => self.syn(conn, lost),
             Input::Closed(conn, why) => {
                 let known = self.conns.remove(&conn);
                 if let Some(conn) = &known {
@@ -151,7 +153,7 @@ impl World {
 
     pub(super) fn act(&mut self, action: Action) {
         match action {
-            Action::Connect { conn, ip, port } => self.connect(conn, ip, port),
+            Action::Connect { conn, ip, port, .. } => self.connect(conn, ip, port),
             Action::Close { conn } | Action::CloseAfterFlush { conn } => {
                 if let Some(conn) = self.conns.remove(&conn) {
                     self.say_link("close", &conn.label);
@@ -219,21 +221,53 @@ impl World {
         let name = found.map_or(format!("{ip}:{port}"), |host| self.hosts[host].name.clone());
         let label = format!("{name}:{kind}");
         self.say_link("connect", &label);
-        let conn = Conn { host: found, label, pubsub, inbox: VecDeque::new() };
+        let inbox = VecDeque::new();
+        let hangs = found.is_some_and(|host| self.hosts[host].mode == Mode::Hangs);
+        let waits = hangs || self.connects_wait_ms > 0;
+        let conn = Conn { host: found, label, pubsub, waits, inbox };
         self.conns.insert(id, conn);
-        let local = IpAddr::from([127, 0, 0, 1]);
-        self.node().conn_started(id, Some(local));
-        if found.is_none_or(|host| self.hosts[host].mode == Mode::Refused) {
-            self.at(1, Input::Closed(id, Closed::Refused));
+        match self.connects_wait_ms {
+            0 => self.begin_connect(id),
+            ms => self.at(ms, Input::Begin(id)),
+        }
+    }
+
+    fn begin_connect(&mut self, id: ConnId) {
+        if self.conns.contains_key(&id) {
+            self.node().conn_started(id, Some(IpAddr::from([127, 0, 0, 1])));
+            self.syn(id, 0);
+        }
+    }
+
+    /// As Linux does it: a first segment that is lost is sent again 1 s, 3 s and 7 s after the
+    /// first time.
+    fn syn(&mut self, id: ConnId, lost: usize) {
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let host = conn.host;
+        match host.map_or(Mode::Refused, |host| self.hosts[host].mode) {
+            Mode::Refused => self.at(1, Input::Closed(id, Closed::Refused)),
+            Mode::Hangs => self.at(1_000 << lost, Input::Syn(id, lost + 1)),
+            Mode::Up | Mode::Silent => {
+                if std::mem::take(&mut conn.waits) {
+                    self.late.push(id);
+                }
+                self.node().conn_established(id);
+            }
         }
     }
 
     // ---- output ----------------------------------------------------------------------------
 
     pub(super) fn flush(&mut self) {
-        let mut touched = Vec::new();
+        let mut touched = std::mem::take(&mut self.late);
+        touched.retain(|id| self.conns.contains_key(id));
         self.node().take_touched(&mut touched);
+        let mut seen = BTreeSet::new();
         for id in touched {
+            let waits = self.conns.get(&id).is_some_and(|conn| conn.waits);
+            if waits || !seen.insert(id) {
+                continue;
+            }
             let bytes = self.node().output(id).unwrap_or_default().to_vec();
             self.node().sent(id, bytes.len());
             if let Some((name, _)) = self.clients.iter().find(|(_, conn)| **conn == id) {
@@ -275,7 +309,7 @@ impl World {
         let Some(host) = host else { return };
         match self.hosts[host].mode {
             Mode::Up => self.answer(id, host, requests),
-            Mode::Silent => {
+            Mode::Silent | Mode::Hangs => {
                 let conn = self.conns.get_mut(&id).expect("looked at just now");
                 conn.inbox.extend(requests.iter().cloned());
             }
