@@ -12,7 +12,7 @@ use sentineld::sentinel::thresholds::Thresholds;
 use sentineld::util::ident::ConnId;
 use sentineld::util::time::{Clock, Mono, Wall};
 
-use super::super::hosts::Mode;
+use super::super::hosts::{Client, Mode};
 use super::super::text::{parse_all, request_words, show};
 use super::{Conn, Input, ORIGIN, World};
 use crate::no_files::NoFiles;
@@ -218,7 +218,8 @@ impl World {
         let name = found.map_or(format!("{ip}:{port}"), |host| self.hosts[host].name.clone());
         let label = format!("{name}:{kind}");
         self.say_link("connect", &label);
-        let conn = Conn { host: found, label, pubsub, inbox: VecDeque::new() };
+        let (client, inbox) = (Client::default(), VecDeque::new());
+        let conn = Conn { host: found, label, pubsub, client, inbox };
         self.conns.insert(id, conn);
         let local = IpAddr::from([127, 0, 0, 1]);
         self.node().conn_started(id, Some(local));
