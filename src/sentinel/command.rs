@@ -213,7 +213,7 @@ impl Sentinel {
     }
 
     fn drop_for_credentials(&mut self, cx: &mut Cx, link: LinkId) {
-        self.links[link].last_reconnect = [None; 2];
+        self.links[link].start_afresh();
         self.drop_connections(cx, link, "new credentials");
     }
 

@@ -251,7 +251,7 @@ impl Sentinel {
             return;
         }
         let inst = InstId::Replica(replica);
-        if !self.connected(self.base(inst).link) {
+        if !self.usable(self.base(inst).link) {
             return;
         }
         let info_gap_ms = PROMOTION_INFO_FIRST_MS;
@@ -397,7 +397,7 @@ impl Sentinel {
             let replica = &self.replicas[**replica];
             // Nobody is told to replicate from itself, whatever its name has come to mean.
             replica.reconf == ReconfState::None
-                && self.connected(replica.base.link)
+                && self.usable(replica.base.link)
                 && !own.same(&replica.base.addr)
         };
         let next: Vec<ReplicaId> = left.iter().filter(waiting).take(free).copied().collect();
@@ -428,7 +428,7 @@ impl Sentinel {
     }
 
     fn reconf_best_effort(&mut self, cx: &mut Cx, id: MasterId, replica: ReplicaId) {
-        if self.connected(self.replicas[replica].base.link) {
+        if self.usable(self.replicas[replica].base.link) {
             let to = self.masters[id].base.addr.clone();
             self.send_slaveof(cx, InstId::Replica(replica), Some(&to));
             let event = Event::notice("+slave-reconf-sent-be");

@@ -109,8 +109,6 @@ impl Sentinel {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
     use super::super::event::Event;
     use super::super::link::Channel;
     use super::super::testing::{Bench, addr};
@@ -133,8 +131,7 @@ mod tests {
     fn open(sentinel: &mut Sentinel, cx: &mut Cx, link: LinkId, channel: Channel) {
         let id = cx.out.open();
         sentinel.conns.insert(id, (link, channel));
-        let (sent, now) = (VecDeque::new(), cx.now);
-        let conn = Conn { id, since: now, local: None, sent, last_received: now, gathers: false };
+        let conn = Conn::new(id, cx.now);
         match channel {
             Channel::Cmd => sentinel.links[link].cmd = Some(conn),
             Channel::Pubsub => sentinel.links[link].pubsub = Some(conn),

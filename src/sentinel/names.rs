@@ -156,7 +156,7 @@ impl Sentinel {
             }
             let link = base.link;
             self.set_ip(cx, inst, ip);
-            self.links[link].last_reconnect = [None; 2];
+            self.links[link].start_afresh();
             self.drop_connections(cx, link, "address-change");
             self.arm(cx.now, inst);
         }
@@ -164,7 +164,7 @@ impl Sentinel {
 
     /// Whether the command connection has ever brought an answer.
     fn cmd_alive(&self, link: super::link::LinkId) -> bool {
-        self.links[link].cmd.as_ref().is_some_and(|conn| conn.last_received > conn.since)
+        self.links[link].cmd.as_ref().is_some_and(|conn| conn.has_answered())
     }
 
     /// Every instance, masters first.

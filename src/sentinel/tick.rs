@@ -87,6 +87,7 @@ impl Sentinel {
     /// Everything that is due for one instance, in the order of spec/protocol.md section 2.
     fn handle_instance(&mut self, cx: &mut Cx, inst: InstId) {
         self.reconnect(cx, inst);
+        self.retry_auth(cx, inst);
         self.send_periodic(cx, inst);
         self.tell_silence(cx, inst);
         if self.tilt.since.is_some() && !defect(Defect::JudgeInTilt) {
@@ -111,7 +112,7 @@ impl Sentinel {
 
     /// The earliest deadline of an instance.
     fn due(&self, now: Mono, inst: InstId) -> Mono {
-        let due = self.reconnect_due(inst).min(self.periodic_due(inst));
+        let due = self.reconnect_due(inst).min(self.periodic_due(inst)).min(self.auth_due(inst));
         let due = due.min(self.silence_due(inst)).min(self.gathering_ends(inst));
         if self.tilt.since.is_some() && !defect(Defect::JudgeInTilt) {
             return due;

@@ -20,6 +20,7 @@ mod manual;
 mod mixed;
 mod process;
 mod quorum;
+mod refusals;
 mod repair;
 mod scripts;
 mod state;
