@@ -12,6 +12,7 @@ use super::Sentinel;
 use super::action::{Cx, LogLevel};
 use super::failover::State;
 use super::instance::{Addr, InstId, MasterId, Replica, ReplicaId, Role};
+use super::link::Conn;
 use super::names::parse_ip;
 
 /// What becomes of an instance that is about to take an address.
@@ -310,7 +311,7 @@ impl Sentinel {
 
     /// Whether the command connection has ever brought an answer.
     fn cmd_alive(&self, link: super::link::LinkId) -> bool {
-        self.links[link].cmd.as_ref().is_some_and(|conn| conn.last_received > conn.since)
+        self.links[link].cmd.as_ref().is_some_and(Conn::has_answered)
     }
 
     /// Whether an instance answers over its command connection.

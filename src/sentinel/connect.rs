@@ -78,12 +78,6 @@ impl Link {
         }
     }
 
-    /// The next connects need not wait, and have the usual time.
-    pub(super) fn start_over(&mut self) {
-        self.last_reconnect = [None; 2];
-        self.hangs = [0; 2];
-    }
-
     fn hang_limit_ms(&self, channel: Channel) -> u64 {
         let hangs = usize::from(self.hangs[channel as usize]);
         HANG_LIMITS_MS[hangs.min(HANG_LIMITS_MS.len() - 1)]

@@ -158,7 +158,7 @@ impl Sentinel {
     /// elected, for its vote. Nobody is asked in tilt.
     pub(super) fn ask_peer(&mut self, cx: &mut Cx, id: PeerId) {
         let peer = &self.peers[id];
-        if self.tilt.since.is_some() || !self.connected(peer.base.link) {
+        if self.tilt.since.is_some() || !self.usable(peer.base.link) {
             return;
         }
         if self.is_clogged(cx, peer.base.link) {
@@ -217,7 +217,7 @@ impl Sentinel {
         let peer = &self.peers[id];
         let asking = self.masters[peer.master].base.sdown.is
             && peer.asks_in_flight == 0
-            && self.connected(peer.base.link);
+            && self.usable(peer.base.link);
         if !asking {
             return NEVER;
         }

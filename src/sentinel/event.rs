@@ -73,7 +73,7 @@ impl Sentinel {
     }
 
     /// The `@` of the event table: `<type> <name> <ip> <port>[ @ <master> <ip> <port>]`.
-    fn describe(&self, inst: InstId) -> Vec<u8> {
+    pub(super) fn describe(&self, inst: InstId) -> Vec<u8> {
         let base = self.base(inst);
         let kind: &[u8] = match inst {
             InstId::Master(_) => b"master",

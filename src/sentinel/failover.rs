@@ -251,7 +251,7 @@ impl Sentinel {
             return;
         }
         let inst = InstId::Replica(replica);
-        if !self.connected(self.base(inst).link) {
+        if !self.usable(self.base(inst).link) {
             return;
         }
         let info_gap_ms = PROMOTION_INFO_FIRST_MS;
@@ -396,7 +396,7 @@ impl Sentinel {
         let free = most.saturating_sub(left.iter().filter(|id| active(id)).count());
         let waiting = |replica: &&ReplicaId| {
             let replica = &self.replicas[**replica];
-            replica.reconf == ReconfState::None && self.connected(replica.base.link)
+            replica.reconf == ReconfState::None && self.usable(replica.base.link)
         };
         let next: Vec<ReplicaId> = left.iter().filter(waiting).take(free).copied().collect();
         for replica in next {
@@ -429,7 +429,7 @@ impl Sentinel {
     }
 
     fn reconf_best_effort(&mut self, cx: &mut Cx, id: MasterId, replica: ReplicaId) {
-        if self.connected(self.replicas[replica].base.link) {
+        if self.usable(self.replicas[replica].base.link) {
             let to = self.masters[id].base.addr.clone();
             if self.send_slaveof(cx, InstId::Replica(replica), Some(&to)) {
                 let event = Event::notice("+slave-reconf-sent-be");

@@ -1,7 +1,5 @@
 #![forbid(unsafe_code)]
 
-use std::collections::VecDeque;
-
 use super::connect::Stage;
 use super::failover::{Failover, State};
 use super::instance::{InstId, MasterId, ReplicaId};
@@ -19,17 +17,7 @@ fn with_replica() -> (Bench, MasterId, ReplicaId) {
         let mut open = |channel| {
             let id = cx.out.open();
             sentinel.conns.insert(id, (link, channel));
-            let (sent, now) = (VecDeque::new(), cx.now);
-            Some(Conn {
-                id,
-                stage: Stage::Established,
-                since: now,
-                waited_ms: 0,
-                local: None,
-                sent,
-                last_received: now,
-                gathers: false,
-            })
+            Some(Conn { stage: Stage::Established, ..Conn::new(id, cx.now) })
         };
         let (cmd, pubsub) = (open(Channel::Cmd), open(Channel::Pubsub));
         let link = &mut sentinel.links[link];
@@ -162,4 +150,21 @@ fn who_says_master_is_asked_again_when_it_may_be_told_to_follow() {
     bench.now = ends;
     says(&mut bench, replica, b"role:master\r\n");
     assert_eq!(due(&bench), ends.after(10_001), "asked once, then as always");
+}
+
+/// The flag belongs to an sdown, and a switch ends that silently: in the next one a script that
+/// still runs is to be ended again.
+#[test]
+fn a_switch_forgets_that_script_kill_was_sent() {
+    let (mut bench, master, replica) = with_replica();
+    let other = bench
+        .call(|sentinel, cx| sentinel.add_replica(cx, master, addr("127.0.0.1", 6381)))
+        .unwrap();
+    for replica in [replica, other] {
+        let data = &mut bench.sentinel.replicas[replica].data;
+        data.script_kill_sent = true;
+    }
+    bench.call(|sentinel, cx| sentinel.switch_to(cx, master, addr("127.0.0.1", 6380)));
+    assert!(!bench.sentinel.masters[master].data.script_kill_sent);
+    assert!(!bench.sentinel.replicas[other].data.script_kill_sent);
 }

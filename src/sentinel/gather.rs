@@ -109,8 +109,6 @@ impl Sentinel {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
     use super::super::connect::Stage;
     use super::super::event::Event;
     use super::super::link::Channel;
@@ -134,17 +132,7 @@ mod tests {
     fn open(sentinel: &mut Sentinel, cx: &mut Cx, link: LinkId, channel: Channel) {
         let id = cx.out.open();
         sentinel.conns.insert(id, (link, channel));
-        let (sent, now) = (VecDeque::new(), cx.now);
-        let conn = Conn {
-            id,
-            stage: Stage::Established,
-            since: now,
-            waited_ms: 0,
-            local: None,
-            sent,
-            last_received: now,
-            gathers: false,
-        };
+        let conn = Conn { stage: Stage::Established, ..Conn::new(id, cx.now) };
         match channel {
             Channel::Cmd => sentinel.links[link].cmd = Some(conn),
             Channel::Pubsub => sentinel.links[link].pubsub = Some(conn),

@@ -86,7 +86,7 @@ impl Sentinel {
 
     /// Publishes our hello on an instance, unless it is not connected.
     pub(super) fn send_hello(&mut self, cx: &mut Cx, inst: InstId) {
-        if !self.connected(self.base(inst).link) {
+        if !self.usable(self.base(inst).link) {
             return;
         }
         let mut text = std::mem::take(&mut self.scratch);
@@ -127,7 +127,7 @@ impl Sentinel {
         let retry = cx.now.after(waits_ms);
         let base = self.base_mut(inst);
         base.last_publish = Mono(0);
-        base.publish_retry_at = Some(retry);
+        base.publish_retry.wait_until(retry);
         self.arm_at(inst, retry);
         true
     }
@@ -253,6 +253,7 @@ impl Sentinel {
         let about = Subject::Instance(InstId::Master(master));
         self.event(cx, Event::notice("+sentinel-address-switch"), about, &text);
         let link = self.peers[id].base.link;
+        self.links[link].start_over();
         self.drop_connections(cx, link, "address-switch");
         self.remove_peer(cx, id);
         let new = self.add_peer(cx, master, &runid, addr.clone());

@@ -8,6 +8,7 @@ use super::failover::{Failover, Reconf};
 use super::info_text::InfoText;
 use super::link::LinkId;
 use super::setup::MasterOptions;
+use crate::util::backoff::Backoff;
 use crate::util::ident::id_type;
 use crate::util::time::Mono;
 
@@ -72,8 +73,8 @@ pub struct Base {
     pub last_publish: Mono,
     /// A hello is on its way and not yet answered.
     pub publish_in_flight: bool,
-    /// After an error reply: not before this.
-    pub publish_retry_at: Option<Mono>,
+    /// After an error reply, or while the link is full: not before its end.
+    pub publish_retry: Backoff,
     /// The moment its entry in the timer queue is set to.
     pub armed: Option<Mono>,
     /// When it was last handled by the timer; it is not handled again in the same ms.
@@ -89,16 +90,28 @@ pub struct DataState {
     pub info_sent: Option<Mono>,
     /// An INFO is on its way; sent when.
     pub info_in_flight: Option<Mono>,
-    /// After an error reply: not before this.
-    pub info_retry_at: Option<Mono>,
+    /// After an error reply: not before its end.
+    pub info_retry: Backoff,
     /// So much sooner than a period comes the second INFO, to spread those of many instances.
     pub info_ahead_ms: u64,
     /// The cached text.
     pub info_text: InfoText,
     pub role_reported: Role,
     pub role_reported_since: Mono,
+    pub loading: Loading,
     /// SCRIPT KILL was sent in this sdown.
     pub script_kill_sent: bool,
+}
+
+/// Whether a data node is loading its data, and takes no orders until it has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Loading {
+    #[default]
+    No,
+    /// It answers most commands with `-LOADING`, PING too.
+    Yes,
+    /// As INFO says; PING is answered as ever.
+    Async,
 }
 
 /// How far a replica is with following a promoted replica.

@@ -10,7 +10,9 @@ use super::connect::Stage;
 use super::event::{Event, Subject};
 use super::instance::{InstId, MasterId, PeerId};
 use super::names::Origin;
+use super::refusal::Refusals;
 use crate::resp::write;
+use crate::util::backoff::Backoff;
 use crate::util::ident::{ConnId, id_type};
 use crate::util::time::Mono;
 
@@ -31,8 +33,10 @@ pub const HELLO_CHANNEL: &[u8] = b"__sentinel__:hello";
 /// A command that was sent and whose answer is awaited, in the order of sending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sent {
-    /// AUTH, CLIENT SETNAME, MULTI …: the answer tells nothing.
+    /// CLIENT SETNAME: nothing depends on it, so whatever comes back is fine.
     Ignored,
+    Auth,
+    ScriptKill,
     Ping,
     Info(InstId),
     Publish(InstId),
@@ -69,6 +73,18 @@ pub struct Conn {
     pub last_received: Mono,
     /// Hellos are left to gather, see [`super::gather`].
     pub gathers: bool,
+    pub standing: Standing,
+}
+
+/// What a command connection is good for, as far as PING has shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Standing {
+    #[default]
+    Unknown,
+    /// PING had a valid answer, and was not refused for want of a password since.
+    Well,
+    /// The other side wants a password and has not accepted ours.
+    LockedOut,
 }
 
 /// The connections to one instance, and the times of its PINGs.
@@ -93,6 +109,14 @@ pub struct Link {
     pub last_reconnect: [Option<Mono>; 2],
     /// How many connects of each channel hung in a row and were given up.
     pub hangs: [u8; 2],
+    /// What the other side refuses.
+    pub refusals: Refusals,
+    /// SUBSCRIBE was refused and has not been accepted since.
+    pub subscribe_refused: bool,
+    pub subscribe_retry: Backoff,
+    pub auth_retry: Backoff,
+    /// When AUTH is sent again over the command connection.
+    pub auth_due: Option<Mono>,
     /// Smoothed round trip of PINGs, in 1/8 ms.
     pub rtt_8th_ms: Option<u64>,
     /// The shortest down-after of its holders, in ms.
@@ -101,6 +125,27 @@ pub struct Link {
     pub holder_down: bool,
     /// The silence (by its beginning) of which all holders know.
     pub silence_told: Option<Mono>,
+}
+
+impl Conn {
+    pub(super) fn new(id: ConnId, now: Mono) -> Conn {
+        Conn {
+            id,
+            stage: Stage::Waiting,
+            since: now,
+            waited_ms: 0,
+            local: None,
+            sent: VecDeque::new(),
+            last_received: now,
+            gathers: false,
+            standing: Standing::Unknown,
+        }
+    }
+
+    /// Whether anything was ever received.
+    pub(super) fn has_answered(&self) -> bool {
+        self.last_received > self.since
+    }
 }
 
 impl Link {
@@ -120,6 +165,26 @@ impl Link {
         self.cmd.is_some() && (self.pubsub.is_some() || !self.needs_pubsub())
     }
 
+    /// Whether commands may be sent: connected, or lacking nothing but the subscription, which the
+    /// other side refuses while it takes commands.
+    pub fn usable(&self) -> bool {
+        let unsubscribed =
+            |conn: &Conn| self.subscribe_refused && conn.standing != Standing::LockedOut;
+        self.connected() || self.cmd.as_ref().is_some_and(unsubscribed)
+    }
+
+    /// The next connects are those to another server, or with another password: they need not wait
+    /// and have the usual time, and nothing that was refused so far counts.
+    pub(super) fn start_over(&mut self) {
+        self.last_reconnect = [None; 2];
+        self.hangs = [0; 2];
+        self.refusals.become_former();
+        self.subscribe_refused = false;
+        self.subscribe_retry.reset();
+        self.auth_retry.reset();
+        self.auth_due = None;
+    }
+
     /// Commands on the command connection that are not answered yet.
     pub fn pending(&self) -> usize {
         let count = |conn: &Option<Conn>| conn.as_ref().map_or(0, |conn| conn.sent.len());
@@ -128,9 +193,14 @@ impl Link {
 }
 
 impl Sentinel {
-    /// Whether a link is not "disconnected".
+    /// Whether a link is not "disconnected", as flags show it.
     pub fn connected(&self, link: LinkId) -> bool {
         self.links[link].connected()
+    }
+
+    /// Whether commands may be sent over a link.
+    pub fn usable(&self, link: LinkId) -> bool {
+        self.links[link].usable()
     }
 
     /// A link without connections, as for a new instance: its clock of silence starts now.
@@ -197,25 +267,21 @@ impl Sentinel {
             }
             _ => plain_ms,
         };
-        link.last_reconnect[channel as usize].map_or(Mono(0), |at| at.after(period_ms))
+        let due = link.last_reconnect[channel as usize].map_or(Mono(0), |at| at.after(period_ms));
+        match channel {
+            Channel::Cmd => due,
+            Channel::Pubsub => due.max(link.subscribe_retry.until()),
+        }
     }
 
     fn connect(&mut self, cx: &mut Cx, inst: InstId, channel: Channel, ip: IpAddr, port: u16) {
         let link_id = self.base(inst).link;
         let id = cx.out.open();
-        let now = cx.now;
-        let sent = VecDeque::new();
-        let conn = Conn {
-            id,
-            stage: Stage::Waiting,
-            since: now,
-            waited_ms: 0,
-            local: None,
-            sent,
-            last_received: now,
-            gathers: false,
-        };
-        *self.links[link_id].conn_mut(channel) = Some(conn);
+        *self.links[link_id].conn_mut(channel) = Some(Conn::new(id, cx.now));
+        if channel == Channel::Cmd {
+            self.links[link_id].auth_due = None;
+            self.end_pauses(link_id);
+        }
         self.conns.insert(id, (link_id, channel));
         let hung_before = self.links[link_id].hangs[channel as usize] > 0;
         cx.act(Action::Connect { conn: id, ip, port, hung_before });
@@ -228,16 +294,20 @@ impl Sentinel {
         }
     }
 
-    /// AUTH where credentials are known, then the name of the connection.
-    fn introduce(&mut self, cx: &mut Cx, inst: InstId, channel: Channel) {
-        let (user, pass) = self.credentials(inst);
-        match (user, pass) {
+    /// AUTH, unless no password is known.
+    pub(super) fn authenticate(&mut self, cx: &mut Cx, inst: InstId, channel: Channel) {
+        match self.credentials(inst) {
             (Some(user), Some(pass)) => {
-                self.send(cx, inst, channel, Sent::Ignored, &[b"AUTH", &user, &pass]);
+                self.send(cx, inst, channel, Sent::Auth, &[b"AUTH", &user, &pass]);
             }
-            (None, Some(pass)) => self.send(cx, inst, channel, Sent::Ignored, &[b"AUTH", &pass]),
+            (None, Some(pass)) => self.send(cx, inst, channel, Sent::Auth, &[b"AUTH", &pass]),
             (_, None) => {}
         }
+    }
+
+    /// AUTH where credentials are known, then the name of the connection.
+    fn introduce(&mut self, cx: &mut Cx, inst: InstId, channel: Channel) {
+        self.authenticate(cx, inst, channel);
         let suffix: &[u8] = match channel {
             Channel::Cmd => b"-cmd",
             Channel::Pubsub => b"-pubsub",
@@ -248,7 +318,7 @@ impl Sentinel {
     }
 
     /// User and password towards an instance (spec/protocol.md section 1, Credentials).
-    fn credentials(&self, inst: InstId) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+    pub(super) fn credentials(&self, inst: InstId) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
         if !matches!(inst, InstId::Peer(_)) {
             let options = &self.masters[self.master_of(inst)].options;
             return (options.auth_user.clone(), options.auth_pass.clone());
@@ -414,7 +484,7 @@ impl Sentinel {
         }
         self.connection_event(cx, link_id, channel, "connection lost");
         // A connect that failed is no news: the link was broken before.
-        let worked = conn.last_received > conn.since;
+        let worked = conn.has_answered();
         if channel == Channel::Cmd {
             for holder in holders {
                 match holder {
@@ -464,17 +534,8 @@ mod tests {
         bench.call(|sentinel, cx| {
             let id = cx.out.open();
             sentinel.conns.insert(id, (link, Channel::Cmd));
-            let (sent, now) = (VecDeque::new(), cx.now);
-            sentinel.links[link].cmd = Some(Conn {
-                id,
-                stage: Stage::Established,
-                since: now,
-                waited_ms: 0,
-                local: None,
-                sent,
-                last_received: now,
-                gathers: false,
-            });
+            sentinel.links[link].cmd =
+                Some(Conn { stage: Stage::Established, ..Conn::new(id, cx.now) });
             // As when its hello got no answer: nothing else is due to it.
             sentinel.peers[second].base.publish_in_flight = true;
             sentinel.run_due(cx, 100, &mut false);

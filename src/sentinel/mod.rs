@@ -4,7 +4,7 @@
 //! - [`instance`] (1): masters, replicas, sentinels; [`names`] resolves their hosts.
 //! - [`periods`] (2), [`timers`] with their wheel, [`tick`]: when things are done.
 //! - [`link`] (3) with [`connect`], [`periodic`] (4), [`reply`]: connections, what is sent and what
-//!   comes back;
+//!   comes back; [`refusal`] and [`link_health`]: what is refused, and when it is tried again;
 //!   [`gather`] reads it in larger pieces, [`places`] finds masters by address; [`thresholds`]:
 //!   from which size on commands are bundled and hellos gathered.
 //! - [`info`] (5) with [`info_text`], [`hello`] (6), [`down`] (7), [`vote`] (8).
@@ -26,11 +26,13 @@ pub mod info;
 pub mod info_text;
 pub mod instance;
 pub mod link;
+pub mod link_health;
 pub mod names;
 pub mod pending_names;
 pub mod periodic;
 pub mod periods;
 pub mod places;
+pub mod refusal;
 pub mod reply;
 pub mod saves;
 pub mod scripts;

@@ -130,7 +130,7 @@ impl Sentinel {
     pub(super) fn info_due(&self, inst: InstId) -> Mono {
         let Some(data) = self.data(inst) else { return NEVER };
         let link = self.base(inst).link;
-        if !self.connected(link) || self.pending_full(link) {
+        if !self.usable(link) || self.pending_full(link) {
             return NEVER;
         }
         let period_ms = self.info_period_ms(inst);
@@ -140,7 +140,7 @@ impl Sentinel {
         let pause_ms = (period_ms + 1).saturating_sub(data.info_ahead_ms);
         let due = data.info_refresh.map_or(Mono(0), |at| at.after(pause_ms));
         let due = due.min(self.doubt_ends(inst));
-        self.slot(data.info_retry_at.map_or(due, |retry| due.max(retry)), period_ms)
+        self.slot(due.max(data.info_retry.until()), period_ms)
     }
 
     /// How much sooner than after a period the next INFO is asked for: thousands that were met in
@@ -196,20 +196,20 @@ impl Sentinel {
 
     pub(super) fn hello_due(&self, inst: InstId) -> Mono {
         let base = self.base(inst);
-        if base.publish_in_flight || !self.connected(base.link) || self.pending_full(base.link) {
+        if base.publish_in_flight || !self.usable(base.link) || self.pending_full(base.link) {
             return NEVER;
         }
         if self.own_address(inst).is_none() {
             return NEVER;
         }
         let due = base.last_publish.after(self.periods.publish_ms + 1);
-        let due = base.publish_retry_at.map_or(due, |retry| due.max(retry));
+        let due = due.max(base.publish_retry.until());
         if base.last_publish == Mono(0) { due } else { self.slot(due, self.periods.publish_ms) }
     }
 
     /// Asks a data node for INFO now, unless it is not connected.
     pub(super) fn send_info(&mut self, cx: &mut Cx, inst: InstId) {
-        if !self.connected(self.base(inst).link) {
+        if !self.usable(self.base(inst).link) {
             return;
         }
         // Before sending: a connection that breaks in it clears the mark.

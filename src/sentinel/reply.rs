@@ -2,19 +2,15 @@
 #![forbid(unsafe_code)]
 
 use super::Sentinel;
-use super::action::Cx;
+use super::action::{Cx, LogLevel};
 use super::event::Subject;
-use super::instance::InstId;
+use super::instance::{InstId, Loading};
 use super::link::{Channel, HELLO_CHANNEL, LinkId, Sent};
+use super::refusal::{Command, clean};
 use super::saves::smooth;
 use crate::resp::reply::Reply;
 use crate::util::ident::ConnId;
 use crate::util::time::Mono;
-
-/// How long after an error a hello is tried again.
-const PUBLISH_RETRY_MS: u64 = 100;
-/// How long after an error INFO is tried again.
-const INFO_RETRY_MS: u64 = 100;
 
 /// A PING, a hello and INFO, and one more.
 const SENT_KEPT: usize = 4;
@@ -44,11 +40,19 @@ impl Sentinel {
         }
         match sent {
             Sent::Ignored => {}
+            Sent::Auth => self.auth_answered(cx, link_id, channel, reply),
+            Sent::ScriptKill => self.script_kill_answered(cx, link_id, reply),
             Sent::Ping => self.ping_answered(cx, link_id, sent_at, reply),
-            Sent::Info(inst) => self.info_answered(cx, inst, sent_at, reply),
-            Sent::Publish(inst) => self.publish_answered(cx, inst, reply),
+            Sent::Info(inst) => self.info_answered(cx, link_id, (inst, sent_at), reply),
+            Sent::Publish(inst) => self.publish_answered(cx, link_id, inst, reply),
             Sent::Subscribe => self.subscribe_answered(cx, link_id, reply),
             Sent::Ask { peer, vote_epoch, config_epoch } => {
+                match reply {
+                    Reply::Error(error) => self.refused(cx, link_id, Command::Ask, error),
+                    _ => {
+                        self.accepted(cx, link_id, Command::Ask);
+                    }
+                }
                 self.ask_answered(cx, peer, (vote_epoch, config_epoch), reply);
             }
         }
@@ -102,10 +106,28 @@ impl Sentinel {
         {
             self.masters[master].reboot_since = None;
         }
+        self.note_ping_answer(cx, link_id, text, valid);
         // Otherwise the answer moves deadlines away only, and the timer finds that by itself.
         let busy = is_error && text.starts_with(b"BUSY");
         if busy || held_back || self.links[link_id].holder_down {
             self.tell_holders(cx, link_id, busy);
+        }
+    }
+
+    /// What the answer says beside being one: loading, or why it is no valid one.
+    fn note_ping_answer(&mut self, cx: &mut Cx, link_id: LinkId, text: &[u8], valid: bool) {
+        if !valid {
+            self.refused(cx, link_id, Command::Ping, text);
+            return;
+        }
+        self.ping_is_well(cx, link_id);
+        let holder = self.links[link_id].holders.first().copied();
+        let Some(inst) = holder.filter(|inst| self.data(*inst).is_some()) else { return };
+        let loading = self.data(inst).map_or(Loading::No, |data| data.loading);
+        if text.starts_with(b"LOADING") {
+            self.set_loading(cx, inst, Loading::Yes);
+        } else if text.starts_with(b"PONG") && loading == Loading::Yes {
+            self.set_loading(cx, inst, Loading::No);
         }
     }
 
@@ -132,13 +154,35 @@ impl Sentinel {
         let Some(data) = self.data_mut(inst) else { return };
         if !data.script_kill_sent {
             data.script_kill_sent = true;
-            self.send(cx, inst, Channel::Cmd, Sent::Ignored, &[b"SCRIPT", b"KILL"]);
+            self.send(cx, inst, Channel::Cmd, Sent::ScriptKill, &[b"SCRIPT", b"KILL"]);
         }
     }
 
-    fn info_answered(&mut self, cx: &mut Cx, inst: InstId, sent_at: Mono, reply: &Reply) {
+    /// It is sent once in an sdown, so this is told once; a script that has just ended is none.
+    fn script_kill_answered(&mut self, cx: &mut Cx, link: LinkId, reply: &Reply) {
+        if let Reply::Error(error) = reply
+            && !error.starts_with(b"NOTBUSY")
+        {
+            let (level, error) = (LogLevel::Warning, clean(error));
+            self.tell(cx, level, link, "SCRIPT KILL", "refused by", &error);
+        }
+    }
+
+    fn info_answered(
+        &mut self,
+        cx: &mut Cx,
+        link: LinkId,
+        (inst, sent_at): (InstId, Mono),
+        reply: &Reply,
+    ) {
         if !self.alive(inst) {
             return;
+        }
+        match reply {
+            Reply::Error(error) => self.refused(cx, link, Command::Info, error),
+            _ => {
+                self.accepted(cx, link, Command::Info);
+            }
         }
         let spread_ms = self.info_spread_ms(inst);
         if let Some(data) = self.data_mut(inst) {
@@ -146,10 +190,11 @@ impl Sentinel {
             if data.info_in_flight == Some(sent_at) {
                 data.info_in_flight = None;
             }
-            data.info_retry_at = Some(cx.now.after(INFO_RETRY_MS));
             if let Reply::Bulk(_) = reply {
                 data.info_sent = Some(sent_at);
-                data.info_retry_at = None;
+                data.info_retry.reset();
+            } else {
+                data.info_retry.failed(cx.now);
             }
         }
         if let Reply::Bulk(text) = reply {
@@ -160,34 +205,29 @@ impl Sentinel {
         }
     }
 
-    fn publish_answered(&mut self, cx: &mut Cx, inst: InstId, reply: &Reply) {
+    fn publish_answered(&mut self, cx: &mut Cx, link: LinkId, inst: InstId, reply: &Reply) {
+        match reply {
+            Reply::Error(error) => self.refused(cx, link, Command::Publish, error),
+            _ => {
+                self.accepted(cx, link, Command::Publish);
+            }
+        }
         if !self.alive(inst) {
             return;
         }
         let base = self.base_mut(inst);
         base.publish_in_flight = false;
         match reply {
-            Reply::Error(_) => base.publish_retry_at = Some(cx.now.after(PUBLISH_RETRY_MS)),
+            Reply::Error(_) => {
+                base.publish_retry.failed(cx.now);
+            }
             _ => {
                 base.last_publish = cx.now;
-                base.publish_retry_at = None;
+                base.publish_retry.reset();
             }
         }
         let due = self.hello_due(inst);
         self.arm_at(inst, due);
-    }
-
-    /// Subscribed: let the others know of us at once. Refused: the link is not good for anything.
-    fn subscribe_answered(&mut self, cx: &mut Cx, link_id: LinkId, reply: &Reply) {
-        if let Reply::Error(_) = reply {
-            self.drop_connection(cx, link_id, Channel::Pubsub, "subscribe refused");
-            return;
-        }
-        for holder in self.links[link_id].holders.clone() {
-            if !self.base(holder).publish_in_flight {
-                self.send_hello(cx, holder);
-            }
-        }
     }
 
     /// Emits an event about an instance with no further text.

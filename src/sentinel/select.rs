@@ -96,7 +96,7 @@ impl Sentinel {
             Candidate {
                 id: replica.id,
                 sdown: replica.base.sdown.is,
-                connected: link.connected(),
+                connected: link.usable(),
                 available_age_ms: now.since(link.last_available),
                 info_age_ms: replica.data.info_refresh.map(|at| now.since(at)),
                 info_fresh: replica.data.info_sent.is_some_and(|at| at >= fault),

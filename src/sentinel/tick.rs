@@ -89,6 +89,7 @@ impl Sentinel {
     fn handle_instance(&mut self, cx: &mut Cx, inst: InstId) {
         self.give_up_hanging(cx, inst);
         self.reconnect(cx, inst);
+        self.retry_auth(cx, inst);
         self.send_periodic(cx, inst);
         self.tell_silence(cx, inst);
         if self.tilt.since.is_some() && !defect(Defect::JudgeInTilt) {
@@ -113,7 +114,8 @@ impl Sentinel {
 
     /// The earliest deadline of an instance.
     fn due(&self, now: Mono, inst: InstId) -> Mono {
-        let due = self.reconnect_due(inst).min(self.hang_due(inst)).min(self.periodic_due(inst));
+        let due = self.reconnect_due(inst).min(self.hang_due(inst)).min(self.auth_due(inst));
+        let due = due.min(self.periodic_due(inst));
         let due = due.min(self.silence_due(inst)).min(self.gathering_ends(inst));
         if self.tilt.since.is_some() && !defect(Defect::JudgeInTilt) {
             return due;

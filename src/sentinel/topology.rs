@@ -9,12 +9,14 @@ use super::election::Election;
 use super::event::Event;
 use super::info_text::InfoText;
 use super::instance::{
-    Addr, Base, DataState, Down, InstId, Master, MasterId, Peer, PeerId, ReconfState, Replica,
-    ReplicaId, Role,
+    Addr, Base, DataState, Down, InstId, Loading, Master, MasterId, Peer, PeerId, ReconfState,
+    Replica, ReplicaId, Role,
 };
 use super::link::{Link, LinkId, Sent};
+use super::refusal::Refusals;
 use super::setup::{HostPort, MasterConfig, MasterOptions, PeerConfig};
 use super::vote::{Vote, VoteBook};
+use crate::util::backoff::Backoff;
 use crate::util::defect::{Defect, defect};
 use crate::util::time::Mono;
 
@@ -31,7 +33,7 @@ impl Base {
             sdown: Down::default(),
             last_publish: now,
             publish_in_flight: false,
-            publish_retry_at: None,
+            publish_retry: Backoff::default(),
             armed: None,
             fired: None,
         }
@@ -44,11 +46,12 @@ impl DataState {
             info_refresh: None,
             info_sent: None,
             info_in_flight: None,
-            info_retry_at: None,
+            info_retry: Backoff::default(),
             info_ahead_ms: 0,
             info_text: InfoText::default(),
             role_reported: role,
             role_reported_since: now,
+            loading: Loading::No,
             script_kill_sent: false,
         }
     }
@@ -271,8 +274,8 @@ impl Sentinel {
         link.outstanding_since = Some(cx.now);
         link.last_available = cx.now;
         link.last_reply = cx.now;
-        link.start_over();
         link.refused = false;
+        link.start_over();
         let master = &mut self.masters[id];
         master.base.sdown.is = false;
         master.odown.is = false;
@@ -332,6 +335,7 @@ impl Sentinel {
         master.data = data;
         master.data.role_reported = Role::Master;
         master.data.role_reported_since = now;
+        master.data.script_kill_sent = false;
         if defect(Defect::ForgetVoteOnSwitch) {
             master.vote = VoteBook::default();
         }
@@ -411,6 +415,7 @@ impl Sentinel {
             entry.base.armed = None;
             entry.data.role_reported = Role::Slave;
             entry.data.role_reported_since = cx.now;
+            entry.data.script_kill_sent = false;
             entry.conf_changed = cx.now;
             entry.reconf = ReconfState::None;
             entry.reconf_sent = None;
@@ -434,6 +439,11 @@ impl Link {
             last_reply: now,
             last_reconnect: [None; 2],
             hangs: [0; 2],
+            refusals: Refusals::default(),
+            subscribe_refused: false,
+            subscribe_retry: Backoff::default(),
+            auth_retry: Backoff::default(),
+            auth_due: None,
             rtt_8th_ms: None,
             down_after_ms,
             holder_down: false,

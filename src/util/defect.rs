@@ -101,6 +101,12 @@ defects! {
     /// The timer of an instance that is down is not set again.
     LoseDeadline,
 
+    // ---- links that cannot work ----
+    /// A password that was refused is not sent again over the same connection.
+    AuthOnce,
+    /// A node that refuses SUBSCRIBE is taken for unreachable.
+    SubscribeOrNothing,
+
     // ---- with many links ----
     /// Hellos are left to gather while a master is replaced.
     GatherInFailover,

@@ -2,6 +2,7 @@
 //! texts.
 #![forbid(unsafe_code)]
 
+pub mod backoff;
 pub mod defect;
 pub mod glob;
 pub mod ident;

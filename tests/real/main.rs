@@ -21,6 +21,7 @@ mod mixed;
 mod names;
 mod process;
 mod quorum;
+mod refusals;
 mod repair;
 mod scripts;
 mod state;

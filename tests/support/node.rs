@@ -130,6 +130,23 @@ impl Node {
         self.launch().unwrap_or_else(|error| panic!("redis-server does not restart: {error}"));
     }
 
+    /// Starts a killed node without waiting for its first answer, as where it loads for long.
+    pub fn launch_without_waiting(&mut self) {
+        let process = Process::spawn(Command::new("redis-server").arg(&self.config));
+        self.process = Some(process.expect("redis-server is executable"));
+    }
+
+    /// Adds a line to the config file, for the next start.
+    pub fn add_config_line(&self, line: &str) {
+        let text = self.config_text() + line + "\n";
+        fs::write(&self.config, text).expect("redis.conf is written");
+    }
+
+    /// Who the test's own connections log in as from now on.
+    pub fn set_login(&mut self, user: &str, password: &str) {
+        self.login = Some((user.into(), password.into()));
+    }
+
     /// Kills the node at once.
     pub fn kill(&mut self) {
         self.process = None;

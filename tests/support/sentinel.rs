@@ -247,6 +247,11 @@ impl Sentinel {
         Endpoint::Tcp(host.into(), self.port)
     }
 
+    /// Who the test's own connections log in as from now on.
+    pub fn set_login(&mut self, user: &str, password: &str) {
+        self.options.login = Some((user.into(), password.into()));
+    }
+
     /// A new connection, logged in.
     pub fn connect(&self) -> io::Result<Client> {
         let mut client = Client::connect(&self.endpoint())?;

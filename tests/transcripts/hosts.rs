@@ -4,10 +4,13 @@
 //! `set NAME key=value…` changes one:
 //! - all: `ip`, `id` (a digit, or 40 digits), `mode` up | silent (nothing is answered, but all is
 //!   kept) | refused | hangs (silent, and connects hang), `delay` of answers in ms, `ping`, `info`,
-//!   `publish` and `subscribe`: an error instead;
+//!   `publish` and `subscribe`: an error instead; `password` (of new connections, and of those that
+//!   lacked it before), `denies` and `lacks`: commands that the user may not use, and that there
+//!   are not (`client|kill,multi`), `renamed`: new names (`slaveof:follow,…`);
 //! - nodes: `of` (name or host:port, `nobody` for a master), `offset`, `priority`, `link` up or
 //!   down, `down` in seconds, `obeys` yes | no (SLAVEOF), `resync` in ms after SLAVEOF, `lists`
-//!   (replicas that a master reports; all that follow it if not given);
+//!   (replicas that a master reports; all that follow it if not given), `loading` yes | no, `file`
+//!   yes | no (a config file, for CONFIG REWRITE);
 //! - sentinels: `says` up | down, `vote` me (the asker) | `*` | another id, `epoch` of that vote
 //!   (as asked if not given), `ask` an error instead of an answer.
 #![forbid(unsafe_code)]
@@ -35,7 +38,22 @@ pub struct Host {
     subscribe: Option<String>,
     publish: Option<String>,
     info: Option<String>,
+    password: String,
+    denies: Vec<String>,
+    lacks: Vec<String>,
+    /// `usual:new`.
+    renamed: Vec<String>,
     pub kind: Kind,
+}
+
+/// What a host knows of one connection to it.
+#[derive(Default)]
+pub struct Client {
+    authenticated: bool,
+    /// The transaction that it gathers.
+    queued: Option<Vec<Vec<String>>>,
+    /// A command of it was refused.
+    spoiled: bool,
 }
 
 pub enum Kind {
@@ -56,7 +74,8 @@ pub struct Data {
     /// Since when it follows a new master, to be in step after `resync_ms`.
     following_since: Option<u64>,
     lists: Option<Vec<(String, u16)>>,
-    transaction: Option<Vec<Vec<String>>>,
+    loading: bool,
+    no_file: bool,
 }
 
 #[derive(Default)]
@@ -70,8 +89,8 @@ pub struct Voter {
 /// What a host does with one request.
 pub enum Answer {
     Reply(String),
-    /// The transaction ran: its Pub/Sub clients are thrown out.
-    Transaction(String),
+    /// The same, and its Pub/Sub clients are thrown out.
+    Kicked(String),
     /// Published: the text comes back to subscribers.
     Published(String, String),
 }
@@ -84,8 +103,25 @@ impl Host {
         let ip = IpAddr::from([127, 0, 0, 1]);
         let (mode, delay_ms) = (Mode::Up, 1);
         let (ping, subscribe, publish, info) = (None, None, None, None);
-        let name = name.to_string();
-        Host { name, ip, port, id, mode, delay_ms, ping, subscribe, publish, info, kind }
+        let (denies, lacks, renamed) = (Vec::new(), Vec::new(), Vec::new());
+        let (name, password) = (name.to_string(), String::new());
+        Host {
+            name,
+            ip,
+            port,
+            id,
+            mode,
+            delay_ms,
+            ping,
+            subscribe,
+            publish,
+            info,
+            password,
+            denies,
+            lacks,
+            renamed,
+            kind,
+        }
     }
 
     pub fn node(name: &str, port: u16) -> Host {
@@ -119,6 +155,12 @@ impl Host {
             ("subscribe", _) => self.subscribe = error(),
             ("info", _) => self.info = error(),
             ("publish", _) => self.publish = error(),
+            ("password", _) => self.password = value.to_string(),
+            ("denies", _) => self.denies = list(value),
+            ("lacks", _) => self.lacks = list(value),
+            ("renamed", _) => self.renamed = list(value),
+            ("loading", Kind::Data(data)) => data.loading = value == "yes",
+            ("file", Kind::Data(data)) => data.no_file = value == "no",
             ("of", Kind::Data(data)) => data.of = (value != "nobody").then(|| find(value)),
             ("offset", Kind::Data(data)) => data.offset = number(value),
             ("priority", Kind::Data(data)) => data.priority = number(value),
@@ -149,63 +191,144 @@ impl Host {
     }
 
     /// What the host says to one request; `followers` are the replicas that it has.
-    pub fn answer(&mut self, now: u64, words: &[String], followers: &[(String, u16)]) -> Answer {
+    pub fn answer(
+        &mut self,
+        now: u64,
+        client: &mut Client,
+        words: &[String],
+        followers: &[(String, u16)],
+    ) -> Answer {
+        let words = &self.with_usual_name(words)[..];
         let verb = words[0].to_ascii_uppercase();
-        let ok = |text: &str| Answer::Reply(text.to_string());
-        if let Kind::Data(Data { transaction: Some(queued), .. }) = &mut self.kind
-            && verb != "EXEC"
-        {
+        if let Some(error) = self.refusal(client, words) {
+            client.spoiled = client.queued.is_some();
+            return match (verb.as_str(), client.queued.take_if(|_| verb == "EXEC")) {
+                ("EXEC", _) => Answer::Reply(aborted(&format!("because of: {error}"))),
+                _ => Answer::Reply(format!("-{error}\r\n")),
+            };
+        }
+        if let Some(queued) = client.queued.as_mut().filter(|_| verb != "EXEC") {
             queued.push(words.to_vec());
-            return ok("+QUEUED\r\n");
+            return Answer::Reply("+QUEUED\r\n".to_string());
         }
         match verb.as_str() {
-            "PING" => Answer::Reply(self.ping.clone().unwrap_or("+PONG\r\n".to_string())),
-            "SUBSCRIBE" => match &self.subscribe {
-                Some(error) => ok(error),
-                None => {
-                    Answer::Reply(format!("*3\r\n$9\r\nsubscribe\r\n{}:1\r\n", bulk(&words[1])))
-                }
-            },
-            "PUBLISH" => match &self.publish {
-                Some(error) => ok(error),
-                None => Answer::Published(":1\r\n".to_string(), words[2].clone()),
-            },
-            "INFO" => {
-                let text = || bulk(&self.info_text(now, followers));
-                Answer::Reply(self.info.clone().unwrap_or_else(text))
+            "AUTH" => Answer::Reply(self.log_in(client, words)),
+            "PUBLISH" if self.publish.is_none() => {
+                Answer::Published(":1\r\n".to_string(), words[2].clone())
             }
             "MULTI" => {
-                if let Kind::Data(data) = &mut self.kind {
-                    data.transaction = Some(Vec::new());
-                }
-                ok("+OK\r\n")
+                (client.queued, client.spoiled) = (Some(Vec::new()), false);
+                Answer::Reply("+OK\r\n".to_string())
             }
-            "EXEC" => self.exec(now),
+            "EXEC" => self.exec(now, client),
+            "CLIENT" if words.last().is_some_and(|word| word == "pubsub") => {
+                Answer::Kicked("+OK\r\n".to_string())
+            }
+            _ => Answer::Reply(self.plain_answer(now, words, followers)),
+        }
+    }
+
+    fn with_usual_name(&self, words: &[String]) -> Vec<String> {
+        let mut words = words.to_vec();
+        for (usual, new) in self.renamed.iter().filter_map(|names| names.split_once(':')) {
+            if words[0].eq_ignore_ascii_case(new) {
+                words[0] = usual.to_string();
+            } else if words[0].eq_ignore_ascii_case(usual) {
+                words[0] = format!("(was) {usual}");
+            }
+        }
+        words
+    }
+
+    /// What it says to a command that has nothing to do with others.
+    fn plain_answer(&mut self, now: u64, words: &[String], followers: &[(String, u16)]) -> String {
+        let subscribed = || format!("*3\r\n$9\r\nsubscribe\r\n{}:1\r\n", bulk(&words[1]));
+        let error = |error: &Option<String>| error.clone();
+        match words[0].to_ascii_uppercase().as_str() {
+            "PING" => error(&self.ping).unwrap_or("+PONG\r\n".to_string()),
+            "SUBSCRIBE" => error(&self.subscribe).unwrap_or_else(subscribed),
+            "PUBLISH" => error(&self.publish).unwrap_or_default(),
+            "INFO" => error(&self.info).unwrap_or_else(|| bulk(&self.info_text(now, followers))),
+            "SLAVEOF" => {
+                self.follow(now, words);
+                "+OK\r\n".to_string()
+            }
+            "CONFIG" if matches!(&self.kind, Kind::Data(Data { no_file: true, .. })) => {
+                "-ERR The server is running without a config file\r\n".to_string()
+            }
             "SENTINEL" => self.vote(words),
-            _ => ok("+OK\r\n"),
+            _ => "+OK\r\n".to_string(),
         }
     }
 
-    fn exec(&mut self, now: u64) -> Answer {
-        let Kind::Data(data) = &mut self.kind else { panic!("EXEC to a sentinel") };
-        let queued = data.transaction.take().unwrap_or_default();
-        for words in queued.iter().filter(|words| words.len() == 3 && !data.disobeys) {
-            match (words[1].as_str(), words[2].as_str()) {
-                ("NO", "ONE") => data.of = None,
-                ("TYPE", _) | ("KILL", _) => {}
-                (host, port) => {
-                    data.of = Some((host.to_string(), number(port)));
-                    data.following_since = Some(now);
-                }
+    /// Why a command is not taken, without the dash.
+    fn refusal(&self, client: &Client, words: &[String]) -> Option<String> {
+        let verb = words[0].to_ascii_lowercase();
+        let full = match (verb.as_str(), words.get(1)) {
+            ("client" | "config" | "script" | "sentinel", Some(sub)) => {
+                format!("{verb}|{}", sub.to_ascii_lowercase())
+            }
+            _ => verb.clone(),
+        };
+        let is = |name: &String| *name == verb || *name == full;
+        if self.lacks.iter().any(is) || verb.starts_with("(was) ") {
+            return Some(format!("ERR unknown command '{}', with args beginning with: ", words[0]));
+        }
+        if !self.password.is_empty() && !client.authenticated && verb != "auth" {
+            return Some("NOAUTH Authentication required.".to_string());
+        }
+        if self.denies.iter().any(is) {
+            return Some(format!(
+                "NOPERM this user has no permissions to run the '{full}' command"
+            ));
+        }
+        let loading = matches!(&self.kind, Kind::Data(Data { loading: true, .. }));
+        let waits = loading && matches!(verb.as_str(), "ping" | "slaveof");
+        waits.then(|| "LOADING Redis is loading the dataset in memory".to_string())
+    }
+
+    fn log_in(&self, client: &mut Client, words: &[String]) -> String {
+        if self.password.is_empty() && words.len() == 2 {
+            return "-ERR AUTH <password> called without any password configured for the default \
+                    user. Are you sure your configuration is correct?\r\n"
+                .to_string();
+        }
+        if !self.password.is_empty() && words.last() != Some(&self.password) {
+            return "-WRONGPASS invalid username-password pair or user is disabled.\r\n"
+                .to_string();
+        }
+        client.authenticated = true;
+        "+OK\r\n".to_string()
+    }
+
+    fn follow(&mut self, now: u64, words: &[String]) {
+        let Kind::Data(data) = &mut self.kind else { panic!("SLAVEOF to a sentinel") };
+        match (words[1].as_str(), words[2].as_str()) {
+            _ if data.disobeys => {}
+            ("NO", "ONE") => data.of = None,
+            (host, port) => {
+                data.of = Some((host.to_string(), number(port)));
+                data.following_since = Some(now);
             }
         }
-        Answer::Transaction(format!("*{}\r\n{}", queued.len(), "+OK\r\n".repeat(queued.len())))
     }
 
-    fn vote(&self, words: &[String]) -> Answer {
+    fn exec(&mut self, now: u64, client: &mut Client) -> Answer {
+        let Some(queued) = client.queued.take() else {
+            return Answer::Reply("-ERR EXEC without MULTI\r\n".to_string());
+        };
+        if client.spoiled {
+            return Answer::Reply(aborted("because of previous errors."));
+        }
+        let replies: String =
+            queued.iter().map(|words| self.plain_answer(now, words, &[])).collect();
+        Answer::Kicked(format!("*{}\r\n{replies}", queued.len()))
+    }
+
+    fn vote(&self, words: &[String]) -> String {
         let Kind::Sentinel(voter) = &self.kind else { panic!("{words:?} to a data node") };
         if let Some(error) = &voter.ask {
-            return Answer::Reply(error.clone());
+            return error.clone();
         }
         let (asked, runid) = (number::<u64>(&words[4]), &words[5]);
         let (leader, epoch) = match (runid.as_str(), voter.vote.as_str()) {
@@ -215,12 +338,15 @@ impl Host {
             (_, other) => (other, voter.epoch.unwrap_or(asked)),
         };
         let down = u8::from(voter.says_down);
-        Answer::Reply(format!("*3\r\n:{down}\r\n{}:{epoch}\r\n", bulk(leader)))
+        format!("*3\r\n:{down}\r\n{}:{epoch}\r\n", bulk(leader))
     }
 
     fn info_text(&self, now: u64, followers: &[(String, u16)]) -> String {
         let Kind::Data(data) = &self.kind else { panic!("INFO to a sentinel") };
         let mut text = format!("run_id:{}\r\n", self.id);
+        if data.loading {
+            text.push_str("loading:1\r\nasync_loading:0\r\n");
+        }
         let Some((host, port)) = &data.of else {
             text.push_str("role:master\r\n");
             for (n, (host, port)) in data.lists.as_deref().unwrap_or(followers).iter().enumerate() {
@@ -240,6 +366,15 @@ impl Host {
         let (offset, priority) = (data.offset, data.priority);
         text + &format!("slave_repl_offset:{offset}\r\nslave_priority:{priority}\r\n")
     }
+}
+
+fn aborted(why: &str) -> String {
+    format!("-EXECABORT Transaction discarded {why}\r\n")
+}
+
+/// The words between commas.
+fn list(text: &str) -> Vec<String> {
+    text.split(',').filter(|word| !word.is_empty()).map(str::to_string).collect()
 }
 
 /// A bulk string on the wire.

@@ -27,7 +27,7 @@ use sentineld::node::{Closed, Endpoint, Node};
 use sentineld::sentinel::instance::InstId;
 use sentineld::util::ident::{ConnId, JobId, LookupId};
 
-use super::hosts::{Answer, Host, Mode, bulk};
+use super::hosts::{Answer, Client, Host, Mode, bulk};
 use super::text::{number, pair, request, words};
 
 /// The id of the sentinel under test.
@@ -56,6 +56,7 @@ struct Conn {
     pubsub: bool,
     /// Its output waits until there is a connection.
     waits: bool,
+    client: Client,
     /// What a silent host has not looked at yet.
     inbox: VecDeque<Vec<String>>,
 }
@@ -289,13 +290,14 @@ impl World {
         let delay_ms = self.hosts[index].delay_ms;
         let mut bytes = String::new();
         for words in requests {
-            match self.hosts[index].answer(self.now, words, &followers) {
+            let Some(conn) = self.conns.get_mut(&id) else { return };
+            match self.hosts[index].answer(self.now, &mut conn.client, words, &followers) {
                 Answer::Reply(text) => bytes.push_str(&text),
                 Answer::Published(text, payload) => {
                     bytes.push_str(&text);
                     self.publish_to_subscribers(index, delay_ms, &payload);
                 }
-                Answer::Transaction(text) => {
+                Answer::Kicked(text) => {
                     bytes.push_str(&text);
                     for sub in self.subscriptions(index) {
                         self.at(delay_ms, Input::Closed(sub, Closed::Eof));

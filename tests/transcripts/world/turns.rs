@@ -12,7 +12,7 @@ use sentineld::sentinel::thresholds::Thresholds;
 use sentineld::util::ident::ConnId;
 use sentineld::util::time::{Clock, Mono, Wall};
 
-use super::super::hosts::Mode;
+use super::super::hosts::{Client, Mode};
 use super::super::text::{parse_all, request_words, show};
 use super::{Conn, Input, ORIGIN, World};
 use crate::no_files::NoFiles;
@@ -224,7 +224,8 @@ impl World {
         let inbox = VecDeque::new();
         let hangs = found.is_some_and(|host| self.hosts[host].mode == Mode::Hangs);
         let waits = hangs || self.connects_wait_ms > 0;
-        let conn = Conn { host: found, label, pubsub, waits, inbox };
+        let client = Client::default();
+        let conn = Conn { host: found, label, pubsub, waits, client, inbox };
         self.conns.insert(id, conn);
         match self.connects_wait_ms {
             0 => self.begin_connect(id),
