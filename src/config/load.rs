@@ -35,6 +35,8 @@ pub struct Loaded {
     /// Names of directives that are known but have no meaning here, each once, for one log line
     /// each.
     pub ignored: Vec<Vec<u8>>,
+    /// `sentinel` lines that were not taken as they stand there, one log line each.
+    pub warnings: Vec<String>,
     /// The line, trimmed, and its number of each of `settings.users`, for errors about it.
     pub user_lines: Vec<(usize, Vec<u8>)>,
     /// Lines of included files that rewriting must know of; handed on to
@@ -277,17 +279,18 @@ impl<'f> Loader<'f> {
                 .can_append(&self.settings.logfile)
                 .map_err(|why| error_without_line(format!("Can't open the log file: {why}")))?;
         }
-        let sentinel = self.apply_queue()?;
+        let Applier { config, warnings, .. } = self.apply_queue()?;
         Ok(Loaded {
             settings: self.settings,
-            sentinel,
+            sentinel: config,
+            warnings,
             ignored: self.ignored,
             user_lines: self.user_lines,
             included: Arc::new(self.included),
         })
     }
 
-    fn apply_queue(&mut self) -> Result<SentinelConfig, LoadError> {
+    fn apply_queue(&mut self) -> Result<Applier, LoadError> {
         let mut queue = std::mem::take(&mut self.queue);
         queue.sort_by_key(|line| line.words.as_deref().map_or(0, sentinel_lines::phase));
         let mut applier = Applier::default();
@@ -301,6 +304,6 @@ impl<'f> Loader<'f> {
             }
             self.note_source(queued.words.as_deref(), queued.included);
         }
-        Ok(applier.config)
+        Ok(applier)
     }
 }

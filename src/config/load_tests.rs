@@ -5,6 +5,7 @@ use super::load::{LoadError, load};
 use super::settings::{BindAddr, LogFormat, LogTimestamp, OutputLimit, Supervised};
 use super::test_files::{MemoryFiles, load_text};
 use crate::sentinel::action::LogLevel;
+use crate::sentinel::epochs::LOADED_EPOCH_MAX;
 use crate::sentinel::setup::HostPort;
 
 fn refusal(text: &str) -> LoadError {
@@ -217,6 +218,35 @@ fn sentinel_lines_may_come_in_any_order() {
     assert_eq!((m.options.parallel_syncs, m.options.master_reboot_down_after_ms), (0, 5));
     assert_eq!(m.options.notification_script.as_deref(), Some(&b"/x.sh"[..]));
     assert_eq!(m.options.renamed.lookup(b"config"), b"Guess");
+}
+
+#[test]
+fn epochs_that_leave_no_room_are_lowered() {
+    let most = LOADED_EPOCH_MAX;
+    for (text, epoch) in [
+        ("4611686018427387904", 1 << 62),
+        (&*most.to_string(), most),
+        (&*(most + 1).to_string(), most),
+        ("9223372036854775807", most),
+        ("18446744073709551615", most),
+        ("99999999999999999999", most),
+    ] {
+        let text = format!(
+            "sentinel monitor m 127.0.0.1 1 1\nsentinel current-epoch {text}\n\
+             sentinel config-epoch m {text}\nsentinel leader-epoch m {text}\n"
+        );
+        let loaded = load_text(&text).unwrap();
+        let master = &loaded.sentinel.masters[0];
+        assert_eq!(loaded.sentinel.global.current_epoch, epoch, "{text}");
+        assert_eq!((master.config_epoch, master.leader_epoch), (epoch, epoch), "{text}");
+        let warned = if text.contains(&epoch.to_string()) { 0 } else { 3 };
+        assert_eq!(loaded.warnings.len(), warned, "{:?}", loaded.warnings);
+    }
+    let loaded = load_text("sentinel current-epoch 18446744073709551615").unwrap();
+    let expected = format!(
+        "current-epoch 18446744073709551615 leaves no room for failovers: lowered to {most}"
+    );
+    assert_eq!(loaded.warnings, [expected]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::lines::{Form, Part};
 use super::load::Files;
 use super::values::{self, NOT_INTEGER, Reason};
+use crate::sentinel::epochs::LOADED_EPOCH_MAX;
 use crate::sentinel::setup::{
     GlobalConfig, HostPort, MasterConfig, MasterOptions, PeerConfig, SentinelConfig,
 };
@@ -33,6 +34,8 @@ pub(super) fn phase(words: &[Vec<u8>]) -> usize {
 #[derive(Default)]
 pub(super) struct Applier {
     pub config: SentinelConfig,
+    /// What was taken otherwise than it stands there.
+    pub warnings: Vec<String>,
     by_name: BTreeMap<Vec<u8>, usize>,
     /// The spellings in which a replica was listed: an old program leaves `known-slave` lines
     /// beside the `known-replica` lines that it adds.
@@ -53,6 +56,12 @@ impl Applier {
                 values::plain(arg)?;
             }
         }
+        if form.name == "current-epoch" {
+            let epoch = self.epoch(form.name, &args[0])?;
+            let current = &mut self.config.global.current_epoch;
+            *current = epoch.max(*current);
+            return Ok(());
+        }
         if form.is_global() {
             return set_global(&mut self.config.global, form.name, &args[0]);
         }
@@ -65,18 +74,30 @@ impl Applier {
             "known-sentinel" => self.add_peer(index, args),
             "rename-command" => self.add_renamed(index, args),
             "config-epoch" => {
-                let epoch = number(&args[1])?;
+                let epoch = self.epoch(form.name, &args[1])?;
                 let current = &mut self.config.global.current_epoch;
                 *current = epoch.max(*current);
                 self.config.masters[index].config_epoch = epoch;
                 Ok(())
             }
             "leader-epoch" => {
-                self.config.masters[index].leader_epoch = number(&args[1])?;
+                self.config.masters[index].leader_epoch = self.epoch(form.name, &args[1])?;
                 Ok(())
             }
             name => set_option(&mut self.config.masters[index].options, name, &args[1], files),
         }
+    }
+
+    /// An epoch that is too large would leave none for later failovers.
+    fn epoch(&mut self, name: &str, text: &[u8]) -> Result<u64, Reason> {
+        let epoch = values::lenient_u64_saturating(text).ok_or(NOT_INTEGER)?;
+        if epoch <= LOADED_EPOCH_MAX {
+            return Ok(epoch);
+        }
+        let (text, lowered) = (String::from_utf8_lossy(text), LOADED_EPOCH_MAX);
+        self.warnings
+            .push(format!("{name} {text} leaves no room for failovers: lowered to {lowered}"));
+        Ok(lowered)
     }
 
     fn add_master(&mut self, args: &[Vec<u8>]) -> Result<(), Reason> {
@@ -157,10 +178,6 @@ fn same_host(host: &[u8]) -> Vec<u8> {
         .map_or_else(|| host.to_ascii_lowercase(), |ip| ip.to_string().into_bytes())
 }
 
-fn number(text: &[u8]) -> Result<u64, Reason> {
-    values::lenient_u64(text).ok_or_else(|| NOT_INTEGER.into())
-}
-
 fn port_number(text: &[u8]) -> Result<u16, Reason> {
     values::lenient_u64(text).and_then(|n| u16::try_from(n).ok()).ok_or_else(|| BAD_PORT.into())
 }
@@ -183,7 +200,6 @@ fn set_global(global: &mut GlobalConfig, name: &str, arg: &[u8]) -> Result<(), R
             }
             global.myid = Some(arg.to_vec());
         }
-        "current-epoch" => global.current_epoch = number(arg)?.max(global.current_epoch),
         "announce-ip" => global.announce_ip = some_text(arg),
         "announce-port" => global.announce_port = port_number(arg)?,
         "resolve-hostnames" => global.resolve_hostnames = flag()?,

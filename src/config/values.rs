@@ -100,6 +100,13 @@ pub(super) fn lenient_u64(text: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0u64, |n, d| n.checked_mul(10)?.checked_add(u64::from(d - b'0')))
 }
 
+/// As [`lenient_u64`], but a number that is too large is `u64::MAX`.
+pub(super) fn lenient_u64_saturating(text: &[u8]) -> Option<u64> {
+    let digits = text.strip_prefix(b"+").unwrap_or(text);
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    is_number.then(|| lenient_u64(text).unwrap_or(u64::MAX))
+}
+
 /// As [`lenient_u64`], but not larger than what every implementation reads.
 pub(super) fn lenient_int(text: &[u8]) -> Option<u64> {
     lenient_u64(text).filter(|n| *n <= MAX_INT)
@@ -144,6 +151,11 @@ mod tests {
         assert_eq!(lenient_u64(b"18446744073709551615"), Some(u64::MAX));
         for bad in [&b""[..], b"+", b"7x", b"-7", b" 7", b"18446744073709551616"] {
             assert_eq!(lenient_u64(bad), None);
+        }
+        assert_eq!(lenient_u64_saturating(b"+007"), Some(7));
+        assert_eq!(lenient_u64_saturating(b"18446744073709551616"), Some(u64::MAX));
+        for bad in [&b""[..], b"+", b"7x", b"-7", b" 7", b"18446744073709551616x"] {
+            assert_eq!(lenient_u64_saturating(bad), None);
         }
         assert_eq!(lenient_int(b"2147483647"), Some(MAX_INT));
         assert_eq!(lenient_int(b"2147483648"), None);

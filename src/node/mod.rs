@@ -128,7 +128,11 @@ impl Node {
             for master in &loaded.sentinel.masters {
                 sentinel.load_master(cx, master);
             }
-            if new_id {
+            for text in &loaded.warnings {
+                cx.log(LogLevel::Warning, text.as_str());
+            }
+            // What was left out or lowered must not stay in the file.
+            if new_id || !loaded.warnings.is_empty() {
                 sentinel.save_asked(cx);
             }
         });

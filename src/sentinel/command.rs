@@ -27,6 +27,8 @@ pub struct QuorumReport {
 pub enum FailoverRefused {
     InProgress,
     NoGoodSlave,
+    /// All epochs are used up.
+    NoEpochLeft,
 }
 
 /// Why SENTINEL MONITOR does nothing.
@@ -79,6 +81,9 @@ impl Sentinel {
         }
         if !self.has_selectable_replica(cx.now, id) {
             return Err(FailoverRefused::NoGoodSlave);
+        }
+        if self.next_epoch(cx.now, id).is_none() {
+            return Err(FailoverRefused::NoEpochLeft);
         }
         let name = String::from_utf8_lossy(&self.masters[id].base.name).into_owned();
         let text = format!("Executing user requested FAILOVER of '{name}'");

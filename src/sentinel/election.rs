@@ -162,7 +162,8 @@ impl Sentinel {
         let (true, Some(odown_since)) = (odown.is, odown.since) else { return NEVER };
         // A vote for another that is being saved: wait for how that ends.
         let promised = master.vote.latest().leader.as_ref().is_some_and(|id| *id != self.myid);
-        if master.failover.is_some() || (promised && !master.vote.pending.is_empty()) {
+        let waits = master.failover.is_some() || (promised && !master.vote.pending.is_empty());
+        if waits || self.next_epoch(now, id).is_none() {
             return NEVER;
         }
         let steps = self.stagger_now(now, id);

@@ -126,13 +126,14 @@ impl Sentinel {
         }
     }
 
-    /// Starts a failover in a new epoch; the own vote is saved while the others are asked.
+    /// Starts a failover in a new epoch, if one is left; the own vote is saved while the others are
+    /// asked.
     pub(super) fn start_failover(&mut self, cx: &mut Cx, id: MasterId, forced: bool) {
+        let Some(epoch) = self.next_epoch(cx.now, id) else { return };
         self.end_reconf(cx, id);
-        let highest = self.highest_epoch(id);
-        let reused = highest > 0 && defect(Defect::ReuseEpoch);
-        let epoch = highest.saturating_add(u64::from(!reused));
-        self.adopt_epoch(cx, id, epoch);
+        if epoch > self.current_epoch {
+            self.raise_epoch(cx, id, epoch);
+        }
         let start = cx.now.after(cx.rng.below(1_000));
         let now = cx.now;
         let state = State::WaitStart;
@@ -157,12 +158,6 @@ impl Sentinel {
             self.read_all_hellos(cx, id);
         }
         self.arm(cx.now, InstId::Master(id));
-    }
-
-    fn highest_epoch(&self, id: MasterId) -> u64 {
-        let told = self.peers_of(id).map(|peer| peer.leader_epoch).max().unwrap_or(0);
-        let own = self.masters[id].vote.last_epoch();
-        self.current_epoch.max(told).max(own).max(self.masters[id].config_epoch)
     }
 
     /// The own vote could not be saved: without it nobody is elected. A forced failover needs no

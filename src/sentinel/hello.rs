@@ -12,16 +12,12 @@ use super::link::{Channel, HELLO_CHANNEL, Sent};
 use super::names::{HostState, Origin};
 use super::pending_names::Waiter;
 use crate::util::defect::{Defect, defect};
-use crate::util::num::parse_u64;
+use crate::util::num::{parse_u64, parse_u64_saturating};
 use crate::util::text::{append, contains};
 use crate::util::time::Mono;
 
 /// Most sentinels that are remembered per master.
 pub const MAX_PEERS: usize = 256;
-
-/// No group comes near this epoch: one above it is an accident or an attack, and adopting it would
-/// leave no epochs to be elected in.
-pub const MAX_EPOCH: u64 = 1 << 62;
 
 /// The eight fields of a hello.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +25,7 @@ pub struct Hello<'a> {
     pub ip: &'a [u8],
     pub port: u16,
     pub runid: &'a [u8],
+    /// As told, like the config epoch: whether it can be accepted is judged where it is used.
     pub current_epoch: u64,
     pub master_name: &'a [u8],
     pub master_ip: &'a [u8],
@@ -58,11 +55,11 @@ impl<'a> Hello<'a> {
             ip,
             port: as_port(port)?,
             runid,
-            current_epoch: parse_u64(epoch).filter(|epoch| *epoch <= MAX_EPOCH)?,
+            current_epoch: parse_u64_saturating(epoch)?,
             master_name: name,
             master_ip,
             master_port: as_port(master_port)?,
-            master_config_epoch: parse_u64(config_epoch).filter(|epoch| *epoch <= MAX_EPOCH)?,
+            master_config_epoch: parse_u64_saturating(config_epoch)?,
         })
     }
 }
@@ -171,9 +168,13 @@ impl Sentinel {
         let Some(master) = self.master_named(hello.master_name) else { return };
         let Some(peer) = self.sender(cx, master, &hello, text) else { return };
         self.adopt_epoch(cx, master, hello.current_epoch);
+        let accepted = self.accepts_epoch(cx.now, hello.master_config_epoch);
+        if !accepted {
+            self.log_refused_epoch(cx, hello.master_config_epoch);
+        }
         let held = self.masters[master].config_epoch;
         let older = hello.master_config_epoch < held && defect(Defect::BelieveOldHello);
-        if hello.master_config_epoch > held || older {
+        if accepted && (hello.master_config_epoch > held || older) {
             self.adopt_config(cx, master, peer, &hello, text);
         } else if self.names.cached(hello.master_ip).is_none()
             && !self.masters[master].base.addr.is_at(hello.master_ip, hello.master_port)
@@ -314,6 +315,10 @@ impl Sentinel {
             return;
         };
         let new = Addr { host: hello.master_ip.to_vec(), ip: Some(ip), port: hello.master_port };
+        // It was current for its leader, whatever the sender says.
+        if hello.master_config_epoch > self.current_epoch {
+            self.raise_epoch(cx, id, hello.master_config_epoch);
+        }
         if !defect(Defect::TakeConfigWithoutEpoch) {
             self.masters[id].config_epoch = hello.master_config_epoch;
         }
@@ -339,19 +344,6 @@ impl Sentinel {
     pub(super) fn told_address(&self, id: MasterId) -> (Vec<u8>, u16) {
         let addr = &self.masters[id].base.addr;
         (self.announced(addr), addr.port)
-    }
-
-    /// Step 2, and wherever an epoch is met: the largest one wins.
-    pub(super) fn adopt_epoch(&mut self, cx: &mut Cx, master: MasterId, epoch: u64) {
-        let back = epoch < self.current_epoch && defect(Defect::EpochGoesBack);
-        if epoch <= self.current_epoch && !back {
-            return;
-        }
-        self.current_epoch = epoch;
-        self.saves.touch_global();
-        self.saves.soon(cx.now);
-        let text = epoch.to_string();
-        self.event(cx, Event::warning("+new-epoch"), Subject::Quiet(master), text.as_bytes());
     }
 }
 

@@ -7,7 +7,7 @@
 //!   comes back; [`refusal`] and [`link_health`]: what is refused, and when it is tried again;
 //!   [`gather`] reads it in larger pieces, [`places`] finds masters by address; [`thresholds`]:
 //!   from which size on commands are bundled and hellos gathered.
-//! - [`info`] (5) with [`info_text`], [`hello`] (6), [`down`] (7), [`vote`] (8).
+//! - [`info`] (5) with [`info_text`], [`hello`] (6), [`down`] (7), [`vote`] (8), [`epochs`].
 //! - [`election`], [`failover`], [`select`] (9), [`topology`] (10), [`tilt`] (11).
 //! - [`event`], [`scripts`], [`saves`]: what leaves the core. [`command`]: what operators ask for.
 #![forbid(unsafe_code)]
@@ -18,6 +18,7 @@ pub mod command;
 pub mod connect;
 pub mod down;
 pub mod election;
+pub mod epochs;
 pub mod event;
 pub mod failover;
 pub mod gather;
@@ -100,6 +101,7 @@ pub struct Sentinel {
     /// Own id, 40 hex.
     pub myid: Vec<u8>,
     pub current_epoch: u64,
+    epoch_allowance: epochs::EpochAllowance,
     /// Global settings (its `myid` and `current_epoch` are only those of the start).
     pub global: GlobalConfig,
     pub surroundings: Surroundings,
@@ -142,6 +144,7 @@ impl Sentinel {
         Sentinel {
             myid,
             current_epoch: if defect(Defect::ForgetEpochAtLoad) { 0 } else { global.current_epoch },
+            epoch_allowance: epochs::EpochAllowance::default(),
             global,
             surroundings,
             periods: periods::Periods::default(),

@@ -183,6 +183,7 @@ impl Sentinel {
         let Some(name) = self.names.known.get_mut(key) else { return };
         // One for somebody else may have to wait for long.
         let overtakes = origin == Origin::Own
+            && name.ip.is_none()
             && name.in_flight.is_some_and(|(_, asked_for)| asked_for != Origin::Own);
         if let Some(asked) = name.asked.filter(|_| !overtakes) {
             let wait = match name.in_flight {

@@ -10,7 +10,6 @@ use super::Sentinel;
 use super::action::{Cx, LogLevel};
 use super::event::{Event, Subject};
 use super::failover::State;
-use super::hello::MAX_EPOCH;
 use super::instance::{InstId, MasterId};
 use super::names::{Origin, parse_ip};
 use crate::util::defect::{Defect, defect};
@@ -97,8 +96,8 @@ impl Sentinel {
         if ask.runid == b"*" {
             return AskOutcome::Answer { down, vote: Vote::default() };
         }
-        if ask.epoch <= MAX_EPOCH {
-            self.adopt_epoch(cx, id, ask.epoch);
+        self.adopt_epoch(cx, id, ask.epoch);
+        if self.accepts_epoch(cx.now, ask.epoch) {
             self.consider_vote(cx, id, ask);
         }
         match self.masters[id].vote.pending.last() {

@@ -1,5 +1,6 @@
 #![forbid(unsafe_code)]
 
+use super::epochs::{FREE_EPOCH, LAST_EPOCH, LOADED_EPOCH_MAX};
 use super::testing::Bench;
 use super::vote::*;
 
@@ -140,11 +141,58 @@ fn the_save_of_a_removed_master_is_harmless() {
 fn an_epoch_that_leaves_no_room_for_elections_is_not_adopted() {
     let mut bench = Bench::new();
     let id = bench.monitor(b"m");
-    let beyond = super::hello::MAX_EPOCH + 1;
     let none = AskOutcome::Answer { down: false, vote: Vote::default() };
-    assert_eq!(ask(&mut bench, beyond, A), none);
+    for beyond in [FREE_EPOCH + (1 << 32), LAST_EPOCH - 1, LAST_EPOCH, u64::MAX] {
+        assert_eq!(ask(&mut bench, beyond, A), none, "{beyond}");
+    }
     assert_eq!((bench.sentinel.current_epoch, save(&mut bench, true)), (0, false));
     assert_eq!(bench.sentinel.vote_answer(id), Vote::default());
+}
+
+#[test]
+fn votes_are_given_and_failovers_start_above_any_epoch_that_is_adopted() {
+    for told in [1 << 62, FREE_EPOCH, FREE_EPOCH + 1, LOADED_EPOCH_MAX] {
+        let mut bench = Bench::new();
+        let id = bench.monitor(b"m");
+        ask(&mut bench, told, A);
+        assert!(save(&mut bench, true), "{told}");
+        assert_eq!(bench.sentinel.vote_answer(id), vote(A, told));
+        // The group goes on from there.
+        ask(&mut bench, told + 1, B);
+        assert!(save(&mut bench, true), "{told}");
+        assert_eq!(bench.sentinel.vote_answer(id), vote(B, told + 1));
+        bench.call(|sentinel, cx| sentinel.start_failover(cx, id, true));
+        assert_eq!(bench.sentinel.current_epoch, told + 2);
+        assert!(bench.sentinel.masters[id].failover.is_some());
+    }
+}
+
+#[test]
+fn what_a_peer_says_of_its_votes_cannot_use_up_the_epochs() {
+    let mut bench = Bench::new();
+    let id = bench.monitor(b"m");
+    let at = super::testing::addr("127.0.0.1", 26_380);
+    let peer = bench.call(|sentinel, cx| sentinel.add_peer(cx, id, A, at));
+    for (told, next) in [(7, 8), (FREE_EPOCH, FREE_EPOCH + 1), (LAST_EPOCH, 1), (u64::MAX, 1)] {
+        bench.sentinel.peers[peer].leader_epoch = told;
+        assert_eq!(bench.sentinel.next_epoch(bench.now, id), Some(next), "{told}");
+    }
+}
+
+#[test]
+fn no_failover_starts_without_an_epoch() {
+    let mut bench = Bench::new();
+    let id = bench.monitor(b"m");
+    bench.sentinel.current_epoch = LAST_EPOCH;
+    let now = bench.now;
+    let master = &mut bench.sentinel.masters[id];
+    (master.base.sdown.is, master.base.sdown.since) = (true, Some(now));
+    (master.odown.is, master.odown.since) = (true, Some(now));
+    assert_eq!(bench.sentinel.start_due(now, id), super::timers::NEVER);
+    bench.call(|sentinel, cx| sentinel.start_failover(cx, id, true));
+    assert!(bench.sentinel.masters[id].failover.is_none());
+    bench.sentinel.current_epoch = LAST_EPOCH - 1;
+    assert_eq!(bench.sentinel.start_due(now, id), now);
 }
 
 #[test]

@@ -349,6 +349,7 @@ fn failover(call: &mut Call<'_, '_>) {
         Err(FailoverRefused::NoGoodSlave) => {
             call.error(b"NOGOODSLAVE No suitable replica to promote");
         }
+        Err(FailoverRefused::NoEpochLeft) => call.error(b"ERR No epoch is left for a failover"),
     }
 }
 

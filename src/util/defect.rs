@@ -72,6 +72,8 @@ defects! {
     NoStagger,
 
     // ---- epochs and configurations ----
+    /// Any epoch is accepted, also one that leaves no room for the next one.
+    AcceptAnyEpoch,
     /// The epoch that was met last counts, not the newest one.
     EpochGoesBack,
     /// After a restart the current epoch begins anew.

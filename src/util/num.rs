@@ -29,6 +29,17 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
     }
 }
 
+/// As [`parse_u64`], but a number that is too large for it is `u64::MAX`: for fields of which the
+/// range is judged later.
+pub fn parse_u64_saturating(text: &[u8]) -> Option<u64> {
+    match text {
+        [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => {
+            Some(parse_u64(text).unwrap_or(u64::MAX))
+        }
+        _ => parse_u64(text),
+    }
+}
+
 /// Appends a number in as few bytes as it needs: seven bits a byte, the highest tells that more
 /// follow.
 pub fn push_packed(bytes: &mut Vec<u8>, mut n: usize) {
@@ -97,6 +108,20 @@ mod tests {
         }
         for text in ["", "-", "-1", "-0", "00", "007", "+1", "1 ", "a", "18446744073709551616"] {
             assert_eq!(parse_u64(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_too_large_saturate_where_that_is_asked_for() {
+        for n in [0, 1, 10, 65535, u64::MAX] {
+            assert_eq!(parse_u64_saturating(n.to_string().as_bytes()), Some(n));
+        }
+        for text in ["18446744073709551616", "99999999999999999999", &"9".repeat(500)] {
+            assert_eq!(parse_u64_saturating(text.as_bytes()), Some(u64::MAX), "{text:?}");
+        }
+        let zeros = "0".repeat(30);
+        for text in ["", "-", "-1", "007", &zeros, "+1", "1 ", "99999999999999999999x"] {
+            assert_eq!(parse_u64_saturating(text.as_bytes()), None, "{text:?}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::house::{House, MASTER};
 use crate::raw::{Raw, pipeline};
+use crate::support::value::Value;
 use crate::support::wait::{self, SHORT};
 use crate::world;
 use std::time::{Duration, Instant};
@@ -97,17 +98,57 @@ fn asks_for_votes_in_ever_new_epochs() {
         house.assert_grown_at_most(16);
     }
     drop(raw);
-    // One that would leave no room for elections is not adopted; the largest other one is.
-    let last: u64 = 1 << 62;
-    for epoch in [i64::MAX as u64, last] {
-        let verb = "IS-MASTER-DOWN-BY-ADDR";
-        let (epoch, runid) = (epoch.to_string(), "f".repeat(40));
-        house.sentinel.ask(&["SENTINEL", verb, &address[0], &address[1], &epoch, &runid]);
+    house.finish();
+}
+
+/// Whatever epoch is named, and however often: there is a vote for whoever asks in the next one.
+#[test]
+fn asks_for_votes_in_the_last_epochs() {
+    const FREE: u64 = (1 << 63) - (1 << 33);
+    let world = world!();
+    let house = House::new(&world, &[]);
+    let address = house.sentinel.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER]).texts();
+    let words = |epoch: u64| {
+        let (ip, port) = (&address[0], &address[1]);
+        format!("SENTINEL IS-MASTER-DOWN-BY-ADDR {ip} {port} {epoch} {epoch:040}")
+    };
+    let ask = |epoch: u64| {
+        let request = words(epoch);
+        let reply = house.sentinel.ask(&request.split(' ').collect::<Vec<_>>());
+        match reply.items() {
+            [_, _, Value::Int(epoch)] => *epoch as u64,
+            _ => panic!("{request} is answered by {reply:?}"),
+        }
+    };
+    let mut current = 0;
+    for (named, adopted) in [
+        (i64::MAX as u64, false),
+        (1 << 62, true),
+        ((1 << 63) - 2, false),
+        (FREE, true),
+        (FREE + (1 << 32), false),
+        (FREE + (1 << 20), true),
+    ] {
+        current = if adopted { named } else { current };
+        assert_eq!(ask(named), current);
+        current += 1;
+        assert_eq!(ask(current), current, "after {named}");
     }
-    wait::wait("the largest epoch to be saved", SHORT, || {
+    // Step by step, as fast as can be; not all of them find their vote saved in time.
+    let flood: Vec<String> =
+        (current + 1..current + 60_000).map(|epoch| words(epoch) + "\r\n").collect();
+    saves_per_s(&house, &flood);
+    // In steps as large as can be.
+    for step in 10..24 {
+        ask(current + 60_000 + (1 << step));
+    }
+    wait::wait("the epochs to be saved", SHORT, || {
         let lines = house.sentinel.state_lines("current-epoch");
-        wait::expect(lines == [last.to_string()], lines)
+        current = lines.last().and_then(|line| line.parse().ok()).ok_or("no epoch")?;
+        wait::expect_eq(ask(current + 1), current + 1)
     });
+    let most = FREE + (1 << 24);
+    assert!(current < most, "{current}");
     house.finish();
 }
 

@@ -14,6 +14,7 @@ mod acl;
 mod address;
 mod auth;
 mod beyond;
+mod epochs;
 mod events;
 mod failover;
 mod manual;

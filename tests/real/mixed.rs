@@ -14,6 +14,11 @@ use Program::{Redis, UnderTest};
 /// Runs a failover of a mixed group that the first sentinel leads: it alone takes the master for
 /// down, all others only vote.
 fn led_by_the_first(world: &Rc<World>, programs: [Program; 3]) {
+    led_by_the_first_after(world, programs, |_| {});
+}
+
+/// The same in a group to which something has happened before.
+fn led_by_the_first_after(world: &Rc<World>, programs: [Program; 3], before: impl FnOnce(&Group)) {
     if !world.need("redis-sentinel") {
         return;
     }
@@ -27,6 +32,7 @@ fn led_by_the_first(world: &Rc<World>, programs: [Program; 3]) {
     for voter in &group.sentinels[1..] {
         voter.ok(&["SENTINEL", "SET", MASTER, "down-after-milliseconds", "30000"]);
     }
+    before(&group);
     let recorders: Vec<Recorder> = group.sentinels.iter().map(Sentinel::record).collect();
     let leader = group.sentinels[0].id();
     let old = group.nodes[0].port;
@@ -65,6 +71,63 @@ fn redis_sentinel_leads_and_ours_vote() {
 fn ours_leads_with_both_kinds_voting() {
     let world = world!();
     led_by_the_first(&world, [UnderTest, UnderTest, Redis]);
+}
+
+/// Somebody asks the last sentinel for a vote in that epoch. It may be adopted by all.
+fn name_epoch(group: &Group, epoch: u64, adopted: bool) {
+    let port = group.nodes[0].port.to_string();
+    let (verb, text, nobody) = ("IS-MASTER-DOWN-BY-ADDR", epoch.to_string(), "f".repeat(40));
+    group.sentinels[2].ask(&["SENTINEL", verb, &group.nodes[0].host, &port, &text, &nobody]);
+    let reached = if adopted { &group.sentinels[..] } else { &group.sentinels[2..] };
+    for sentinel in reached {
+        wait::wait("the epoch to be adopted", LONG, || {
+            let lines = sentinel.state_lines("current-epoch");
+            wait::expect(lines == [text.clone()], lines)
+        });
+    }
+}
+
+/// Near the end of all epochs: `redis-sentinel` adopts all of them, ours those that leave room.
+const HUGE_EPOCHS: [u64; 2] = [1 << 62, (1 << 63) - (1 << 33)];
+
+#[test]
+fn ours_leads_where_redis_sentinels_are_at_huge_epochs() {
+    let world = world!();
+    for epoch in HUGE_EPOCHS {
+        led_by_the_first_after(&world, [UnderTest, Redis, Redis], |group| {
+            name_epoch(group, epoch, true);
+        });
+    }
+}
+
+#[test]
+fn redis_sentinel_leads_where_ours_are_at_huge_epochs() {
+    let world = world!();
+    for epoch in HUGE_EPOCHS {
+        led_by_the_first_after(&world, [Redis, UnderTest, UnderTest], |group| {
+            name_epoch(group, epoch, true);
+        });
+    }
+}
+
+/// A redis-sentinel at the very end is lost as a voter; the others fail over, and it follows them.
+#[test]
+fn ours_leads_beside_a_redis_sentinel_without_epochs() {
+    let world = world!(only_ours: "two of it are lost as well");
+    if !world.need("redis-sentinel") {
+        return;
+    }
+    let programs = vec![UnderTest, UnderTest, Redis];
+    let options = GroupOptions { replicas: 2, programs, ..GroupOptions::default() };
+    let mut group = Group::start(&world, options);
+    name_epoch(&group, (1 << 63) - 1, false);
+    let old = group.nodes[0].port;
+    group.nodes[0].kill();
+    let new = group.wait_switched_from(old);
+    group.wait_all_follow(new);
+    let epochs: BTreeSet<String> =
+        group.sentinels.iter().map(|s| s.master_field(MASTER, "config-epoch")).collect();
+    assert_eq!(epochs.len(), 1, "{epochs:?}");
 }
 
 /// All find out at the same time and may all stand for election.
