@@ -6,7 +6,7 @@
 #[path = "tidy/reading.rs"]
 mod reading;
 
-use reading::{Found, blank, blank_literals, functions, paths, test_items};
+use reading::{Found, blank, blank_literals, functions, line_of, paths, test_items};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -203,6 +203,7 @@ fn check(source: &Source) -> Vec<Finding> {
     check_lengths(&mut report);
     check_forbid(&mut report);
     check_leftovers(&mut report);
+    check_log_lines(&mut report);
     report.findings
 }
 
@@ -339,6 +340,33 @@ fn check_leftovers(report: &mut Report) {
     }
 }
 
+/// Who may write log lines that are never held back, because nobody else can cause many of them:
+/// how often, and what they are.
+const FREE_LOG_LINES: &[(&str, usize, &str)] = &[
+    ("src/node/mod.rs", 2, "the own id at the start, the end by a signal"),
+    ("src/sentinel/event.rs", 1, "events: programs follow them in the log"),
+    ("src/sentinel/failover.rs", 1, "the exit by SIMULATE-FAILURE"),
+    ("src/sentinel/log_limit.rs", 3, "what passed the limit, and the counts"),
+    ("src/sentinel/scripts.rs", 1, "the end of a child that is not ours"),
+    ("src/sentinel/tilt.rs", 1, "a tick that was seconds late"),
+    ("src/server/cmd_shutdown.rs", 1, "the end by a command"),
+];
+
+/// `log`: a line that others can cause has a limit.
+fn check_log_lines(report: &mut Report) {
+    let source = report.source;
+    if source.is_test || source.layer().is_none_or(|layer| SYSTEM_LAYERS.contains(&layer)) {
+        return;
+    }
+    let own = FREE_LOG_LINES.iter().find(|(path, ..)| source.path == *path);
+    let allowed = own.map_or(0, |(_, count, _)| *count);
+    let calls: Vec<_> = source.product.match_indices(".log(").collect();
+    if let Some((at, _)) = calls.get(allowed) {
+        let line = line_of(&source.product, *at);
+        report.add("log", line, "use log_limited, or say in FREE_LOG_LINES why not");
+    }
+}
+
 // ---- the checker checked -----------------------------------------------------------------------
 
 /// The rules that a text breaks at a path, in order of finding.
@@ -407,6 +435,22 @@ fn collections_have_an_order() {
     assert_eq!(broken_in("src/node/a.rs", "type T = HashSet<u8>;"), ["ordered"]);
     assert!(broken_in("src/config/a.rs", "type T = HashSet<u8>;").is_empty());
     assert!(broken_in("src/node/a.rs", "type T = BTreeMap<u8, u8>;").is_empty());
+}
+
+#[test]
+fn log_lines_have_limits() {
+    let call = "fn f(cx: &mut Cx) { cx.log(LogLevel::Notice, \"x\"); }\n";
+    assert_eq!(broken_in("src/server/a.rs", call), ["log"]);
+    assert_eq!(broken_in("src/sentinel/event.rs", call), [""; 0]);
+    assert_eq!(broken_in("src/sentinel/event.rs", &call.repeat(2)), ["log"]);
+    assert_eq!(broken_in("src/shell/a.rs", call), [""; 0]);
+    let limited = call.replace("log(LogLevel::Notice, ", "log_limited(LineKind::Saved, || ");
+    assert_eq!(broken_in("src/server/a.rs", &limited), [""; 0]);
+    for (path, count, _) in FREE_LOG_LINES {
+        let text = std::fs::read_to_string(root().join(path)).unwrap_or_default();
+        let found = Source::new(path, &text, false).product.matches(".log(").count();
+        assert_eq!(found, *count, "{path}: FREE_LOG_LINES has another count");
+    }
 }
 
 #[test]

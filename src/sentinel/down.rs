@@ -2,11 +2,12 @@
 #![forbid(unsafe_code)]
 
 use super::Sentinel;
-use super::action::{Cx, LogLevel};
+use super::action::Cx;
 use super::event::{Event, Subject};
 use super::failover::State;
 use super::instance::{InstId, MasterId, Peer, PeerId, Role};
 use super::link::{Channel, Sent};
+use super::log_limit::LineKind;
 use super::timers::NEVER;
 use crate::resp::reply::Reply;
 use crate::util::defect::{Defect, defect};
@@ -298,8 +299,8 @@ impl Sentinel {
         if news {
             let tail = format!(" {epoch}");
             let name = peer.base.name.as_slice();
-            let text = [name, b" voted for ", leader, tail.as_bytes()].concat();
-            cx.log(LogLevel::Notice, text);
+            let text = || [name, b" voted for ", leader, tail.as_bytes()].concat();
+            cx.log_limited(LineKind::PeerVote, text);
         }
     }
 

@@ -2,10 +2,11 @@
 #![forbid(unsafe_code)]
 
 use super::Sentinel;
-use super::action::{Cx, LogLevel};
+use super::action::Cx;
 use super::event::{Event, Subject};
 use super::failover::State;
 use super::instance::{InstId, MasterId, ReconfState, ReplicaId, Role};
+use super::log_limit::LineKind;
 use super::names::HostState;
 use super::timers::NEVER;
 use crate::util::defect::{Defect, defect};
@@ -322,7 +323,8 @@ impl Sentinel {
     fn follow_master(&mut self, cx: &mut Cx, id: ReplicaId, event: &'static str) {
         let master = &self.masters[self.replicas[id].master].base.addr;
         if master.same(&self.replicas[id].base.addr) {
-            cx.log(LogLevel::Warning, "A replica has the address of its master: left alone");
+            let text = "A replica has the address of its master: left alone";
+            cx.log_limited(LineKind::OwnAddress, || text);
             return;
         }
         let to = master.clone();

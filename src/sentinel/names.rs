@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::Sentinel;
-use super::action::{Action, Cx, LogLevel};
+use super::action::{Action, Cx};
 use super::instance::{Addr, InstId};
+use super::log_limit::LineKind;
 use crate::util::ident::LookupId;
 use crate::util::time::Mono;
 
@@ -101,8 +102,7 @@ impl Sentinel {
             HostState::Known(ip) => Some(ip),
             HostState::Pending => None,
             HostState::Bad => {
-                let host = String::from_utf8_lossy(host);
-                cx.log(LogLevel::Warning, format!("Failed to resolve hostname '{host}'"));
+                log_unresolved(cx, host);
                 None
             }
         }
@@ -140,8 +140,7 @@ impl Sentinel {
             name.ip = Some(*ip);
             self.adopt_ip(cx, &key, *ip);
         } else {
-            let host = String::from_utf8_lossy(&key);
-            cx.log(LogLevel::Warning, format!("Failed to resolve hostname '{host}'"));
+            log_unresolved(cx, &key);
         }
         Some(key)
     }
@@ -184,6 +183,12 @@ impl Sentinel {
         }
         Some(Addr { host: host.to_vec(), ip, port })
     }
+}
+
+/// In the words of the field. The name may be anybody's, and of any length.
+fn log_unresolved(cx: &mut Cx, host: &[u8]) {
+    let text = || [b"Failed to resolve hostname '", host, b"'"].concat();
+    cx.log_limited(LineKind::UnresolvedHost, text);
 }
 
 impl Addr {

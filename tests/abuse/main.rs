@@ -14,6 +14,7 @@ mod fairness;
 mod floods;
 mod gauge;
 mod house;
+mod logs;
 mod nodes;
 mod peers;
 mod raw;
