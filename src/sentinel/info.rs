@@ -7,7 +7,7 @@ use super::event::{Event, Subject};
 use super::failover::State;
 use super::instance::{InstId, MasterId, ReconfState, ReplicaId, Role};
 use super::log_limit::LineKind;
-use super::names::HostState;
+use super::names::{HostState, is_host};
 use super::timers::NEVER;
 use crate::util::defect::{Defect, defect};
 use crate::util::num::{parse_i64, parse_u64};
@@ -75,7 +75,7 @@ impl<'a> InfoView<'a> {
     /// Lines that count only behind `role:slave`.
     fn take_slave_line(&mut self, key: &[u8], value: &'a [u8]) {
         match key {
-            b"master_host" => self.master_host = Some(value),
+            b"master_host" if is_host(value) => self.master_host = Some(value),
             b"master_port" => {
                 self.master_port = parse_u64(value).and_then(|port| u16::try_from(port).ok());
             }

@@ -72,13 +72,21 @@ pub fn parse_ip(host: &[u8]) -> Option<IpAddr> {
     std::str::from_utf8(host).ok()?.parse().ok()
 }
 
+/// Whether this may be a host's name or address: nothing that would end a word or a line wherever
+/// it is written.
+pub(super) fn is_host(host: &[u8]) -> bool {
+    let fits = |text: &str| !text.chars().any(|c| c.is_control() || c.is_whitespace());
+    let len_fits = (1..=MAX_NAME_BYTES).contains(&host.len());
+    len_fits && std::str::from_utf8(host).is_ok_and(fits)
+}
+
 impl Sentinel {
     /// What is known of `host` now; starts a lookup where one is due.
     pub fn host_state(&mut self, cx: &mut Cx, host: &[u8]) -> HostState {
         if let Some(ip) = parse_ip(host) {
             return HostState::Known(ip);
         }
-        if !self.global.resolve_hostnames || host.is_empty() || host.len() > MAX_NAME_BYTES {
+        if !self.global.resolve_hostnames || !is_host(host) {
             return HostState::Bad;
         }
         let key = host.to_ascii_lowercase();
