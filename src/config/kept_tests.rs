@@ -120,7 +120,8 @@ fn every_directive_has_a_sample_that_is_no_default() {
     }
     for line in SAMPLES {
         let (settings, dir, ignored) = meaning(&read(line, "", &[]));
-        let says_something = settings != Settings::default() || dir != "" || !ignored.is_empty();
+        let says_something =
+            settings != Settings::default() || !dir.is_empty() || !ignored.is_empty();
         assert!(says_something, "{line}");
     }
 }
@@ -169,8 +170,8 @@ fn all_of_them_together() {
 #[test]
 fn defaults_get_no_line() {
     let text = "port 26379\nbind * -::*\ntimeout 0\nmaxclients 10000\nlogfile \"\"\nloglevel notice\n\
-                client-output-buffer-limit normal 0 0 0 pubsub 32mb 8mb 60\npidfile \"\"\n\
-                protected-mode no\nsyslog-facility LOCAL0\nrename-command ping PING\n";
+         client-output-buffer-limit normal 0 0 0 pubsub 32mb 8mb 60\npidfile \"\"\n\
+         protected-mode no\nsyslog-facility LOCAL0\nrename-command ping PING\n";
     let loaded = read(text, "", &[]);
     assert_eq!(server_lines(&saved(&loaded, text)), server_lines(text));
     assert_eq!(server_lines(&saved(&loaded, "")), [""; 0]);
@@ -243,7 +244,8 @@ fn lines_that_an_operator_edits_stay() {
 #[test]
 fn renamings_find_their_commands() {
     for text in [
-        "rename-command ping a\nrename-command a b\nrename-command info c\nrename-command auth \"\"",
+        "rename-command ping a\nrename-command a b\nrename-command info c\n\
+         rename-command auth \"\"",
         // One takes the name of another, and three go round.
         "rename-command ping x\nrename-command info ping",
         "rename-command ping t\nrename-command info ping\nrename-command role info\n\
