@@ -30,8 +30,8 @@ impl Files for RealFiles {
     fn glob(&mut self, _pattern: &[u8]) -> Vec<Vec<u8>> {
         Vec::new()
     }
-    fn chdir(&mut self, _dir: &[u8]) -> Result<(), String> {
-        Ok(())
+    fn chdir(&mut self, dir: &[u8]) -> Result<Vec<u8>, String> {
+        Ok(dir.to_vec())
     }
     fn is_executable(&mut self, path: &[u8]) -> bool {
         path == b"/bin/true"
@@ -52,6 +52,7 @@ fn state_lines(loaded: &Loaded) -> StateLines {
         global: render_global(&loaded.sentinel.global),
         masters: loaded.sentinel.masters.iter().map(|m| Arc::new(render_master(m))).collect(),
         included: loaded.included.clone(),
+        kept: loaded.kept.clone(),
     }
 }
 

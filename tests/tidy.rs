@@ -3,6 +3,10 @@
 //! blanked, not on a full parse; each has a self-test below, so that none can pass by being blind.
 #![forbid(unsafe_code)]
 
+#[path = "tidy/reading.rs"]
+mod reading;
+
+use reading::{Found, blank, blank_literals, functions, line_of, paths, test_items};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -199,6 +203,7 @@ fn check(source: &Source) -> Vec<Finding> {
     check_lengths(&mut report);
     check_forbid(&mut report);
     check_leftovers(&mut report);
+    check_log_lines(&mut report);
     report.findings
 }
 
@@ -335,221 +340,31 @@ fn check_leftovers(report: &mut Report) {
     }
 }
 
-// ---- reading Rust roughly ----------------------------------------------------------------------
+/// Who may write log lines that are never held back, because nobody else can cause many of them:
+/// how often, and what they are.
+const FREE_LOG_LINES: &[(&str, usize, &str)] = &[
+    ("src/node/mod.rs", 3, "the own id and the warnings of the start, the end by a signal"),
+    ("src/sentinel/event.rs", 1, "events: programs follow them in the log"),
+    ("src/sentinel/failover.rs", 1, "the exit by SIMULATE-FAILURE"),
+    ("src/sentinel/log_limit.rs", 3, "what passed the limit, and the counts"),
+    ("src/sentinel/scripts.rs", 1, "the end of a child that is not ours"),
+    ("src/sentinel/tilt.rs", 1, "a tick that was seconds late"),
+    ("src/server/cmd_shutdown.rs", 1, "the end by a command"),
+];
 
-/// Blanks everything but line ends, so that positions and line numbers stay.
-fn blank(bytes: &mut [u8]) {
-    for byte in bytes.iter_mut().filter(|b| **b != b'\n') {
-        *byte = b' ';
+/// `log`: a line that others can cause has a limit.
+fn check_log_lines(report: &mut Report) {
+    let source = report.source;
+    if source.is_test || source.layer().is_none_or(|layer| SYSTEM_LAYERS.contains(&layer)) {
+        return;
     }
-}
-
-/// The text with comments, strings and character literals blanked.
-fn blank_literals(text: &str) -> String {
-    let mut out = text.as_bytes().to_vec();
-    let mut at = 0;
-    while at < out.len() {
-        let end = literal_end(text.as_bytes(), at);
-        if end > at {
-            blank(&mut out[at..end]);
-            at = end;
-        } else {
-            at += 1;
-        }
+    let own = FREE_LOG_LINES.iter().find(|(path, ..)| source.path == *path);
+    let allowed = own.map_or(0, |(_, count, _)| *count);
+    let calls: Vec<_> = source.product.match_indices(".log(").collect();
+    if let Some((at, _)) = calls.get(allowed) {
+        let line = line_of(&source.product, *at);
+        report.add("log", line, "use log_limited, or say in FREE_LOG_LINES why not");
     }
-    String::from_utf8(out).expect("blanking keeps it valid")
-}
-
-fn is_word(byte: u8) -> bool {
-    byte == b'_' || byte.is_ascii_alphanumeric() || byte >= 0x80
-}
-
-/// The end of the comment or literal that starts at `at`; `at` itself if none does.
-fn literal_end(text: &[u8], at: usize) -> usize {
-    let rest = &text[at..];
-    let find = |what: &[u8]| rest.windows(what.len()).position(|w| w == what);
-    if rest.starts_with(b"//") {
-        return find(b"\n").map_or(text.len(), |n| at + n);
-    }
-    if rest.starts_with(b"/*") {
-        return at + block_comment_length(rest);
-    }
-    if rest[0] == b'"' {
-        return at + quoted_length(rest);
-    }
-    let fresh = at == 0 || !is_word(text[at - 1]);
-    let hashes = rest[1..].iter().take_while(|b| **b == b'#').count();
-    let after_b =
-        fresh || (at == 1 || !is_word(text[at - 2])) && matches!(text[at - 1], b'b' | b'c');
-    if rest[0] == b'r' && after_b && rest.get(1 + hashes) == Some(&b'"') {
-        let close = [b"\"".as_slice(), &b"#".repeat(hashes)].concat();
-        let body = &rest[hashes + 2..];
-        let end = body.windows(close.len()).position(|w| w == close);
-        return end.map_or(text.len(), |n| at + hashes + 2 + n + close.len());
-    }
-    if rest[0] == b'\'' { at + char_length(rest) } else { at }
-}
-
-fn block_comment_length(rest: &[u8]) -> usize {
-    let (mut depth, mut at) = (0, 0);
-    while at < rest.len() {
-        match &rest[at..] {
-            [b'/', b'*', ..] => (depth, at) = (depth + 1, at + 2),
-            [b'*', b'/', ..] => (depth, at) = (depth - 1, at + 2),
-            _ => at += 1,
-        }
-        if depth == 0 {
-            break;
-        }
-    }
-    at
-}
-
-fn quoted_length(rest: &[u8]) -> usize {
-    let quote = rest[0];
-    let mut at = 1;
-    while at < rest.len() {
-        match rest[at] {
-            b'\\' => at += 2,
-            byte if byte == quote => return at + 1,
-            _ => at += 1,
-        }
-    }
-    rest.len()
-}
-
-/// The length of a character literal; 0 for a lifetime.
-fn char_length(rest: &[u8]) -> usize {
-    if rest.get(1) == Some(&b'\\') {
-        return quoted_length(rest);
-    }
-    let width = match rest.get(1) {
-        Some(first) if *first >= 0xf0 => 4,
-        Some(first) if *first >= 0xe0 => 3,
-        Some(first) if *first >= 0xc0 => 2,
-        _ => 1,
-    };
-    if rest.get(1 + width) == Some(&b'\'') { width + 2 } else { 0 }
-}
-
-/// The end of the item at `at`: behind its matching `}`, or its `;` outside all brackets.
-fn item_end(code: &[u8], at: usize) -> usize {
-    let mut depth = 0usize;
-    for (n, byte) in code[at..].iter().enumerate() {
-        match byte {
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' => depth = depth.saturating_sub(1),
-            b'}' => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    return at + n + 1;
-                }
-            }
-            b';' if depth == 0 => return at + n + 1,
-            _ => {}
-        }
-    }
-    code.len()
-}
-
-/// Start and end of every item under `#[cfg(test)]`.
-fn test_items(code: &str) -> Vec<(usize, usize)> {
-    let mut found: Vec<(usize, usize)> = Vec::new();
-    for mark in ["#[cfg(test)]", "#[cfg(all(test"] {
-        for (start, _) in code.match_indices(mark) {
-            if !found.iter().any(|(from, to)| (*from..*to).contains(&start)) {
-                found.push((start, item_end(code.as_bytes(), start)));
-            }
-        }
-    }
-    found
-}
-
-/// Line, name and number of lines of every function with a body.
-fn functions(code: &str) -> Vec<(usize, String, usize)> {
-    let bytes = code.as_bytes();
-    let mut found = Vec::new();
-    for (start, _) in code.match_indices("fn ") {
-        if start > 0 && is_word(bytes[start - 1]) {
-            continue;
-        }
-        let name: String =
-            code[start + 3..].chars().take_while(|c| *c == '_' || c.is_alphanumeric()).collect();
-        let end = item_end(bytes, start);
-        if !name.is_empty() && bytes.get(end - 1) == Some(&b'}') {
-            let length = code[start..end].matches('\n').count() + 1;
-            found.push((line_of(code, start), name, length));
-        }
-    }
-    found
-}
-
-fn line_of(code: &str, at: usize) -> usize {
-    code[..at].matches('\n').count() + 1
-}
-
-/// A path as it is used, groups expanded: `use a::{b, c::d};` gives `a::b` and `a::c::d`.
-struct Found {
-    line: usize,
-    path: String,
-}
-
-/// Every path in the code; a lone name counts as one.
-fn paths(code: &str) -> Vec<Found> {
-    let bytes = code.as_bytes();
-    let mut found = Vec::new();
-    let mut at = 0;
-    while at < bytes.len() {
-        if is_word(bytes[at]) {
-            at = read_path(bytes, at, "", &mut found).max(at + 1);
-        } else {
-            at += 1;
-        }
-    }
-    let mut line = 1;
-    let mut counted = 0;
-    for Found { line: position, .. } in &mut found {
-        line += bytes[counted..*position].iter().filter(|b| **b == b'\n').count();
-        (counted, *position) = (*position, line);
-    }
-    found
-}
-
-/// Reads one path at `at` behind `prefix`, a group at its end included; gives the position behind.
-/// The positions go into `line` for the time being.
-fn read_path(code: &[u8], mut at: usize, prefix: &str, into: &mut Vec<Found>) -> usize {
-    let start = at;
-    let mut path = prefix.to_string();
-    loop {
-        let word = code[at..].iter().take_while(|b| is_word(**b)).count();
-        path.push_str(&String::from_utf8_lossy(&code[at..at + word]));
-        at += word;
-        let next = skip_blanks(code, at);
-        if !code[next..].starts_with(b"::") {
-            break;
-        }
-        path.push_str("::");
-        at = skip_blanks(code, next + 2);
-        if code.get(at) == Some(&b'{') {
-            return read_group(code, at + 1, &path, into);
-        }
-        if !code.get(at).is_some_and(|b| is_word(*b)) {
-            break;
-        }
-    }
-    into.push(Found { line: start, path });
-    at
-}
-
-fn read_group(code: &[u8], mut at: usize, prefix: &str, into: &mut Vec<Found>) -> usize {
-    while at < code.len() && code[at] != b'}' {
-        at = if is_word(code[at]) { read_path(code, at, prefix, into) } else { at + 1 };
-    }
-    at + 1
-}
-
-fn skip_blanks(code: &[u8], at: usize) -> usize {
-    at + code[at..].iter().take_while(|b| b.is_ascii_whitespace()).count()
 }
 
 // ---- the checker checked -----------------------------------------------------------------------
@@ -620,6 +435,22 @@ fn collections_have_an_order() {
     assert_eq!(broken_in("src/node/a.rs", "type T = HashSet<u8>;"), ["ordered"]);
     assert!(broken_in("src/config/a.rs", "type T = HashSet<u8>;").is_empty());
     assert!(broken_in("src/node/a.rs", "type T = BTreeMap<u8, u8>;").is_empty());
+}
+
+#[test]
+fn log_lines_have_limits() {
+    let call = "fn f(cx: &mut Cx) { cx.log(LogLevel::Notice, \"x\"); }\n";
+    assert_eq!(broken_in("src/server/a.rs", call), ["log"]);
+    assert_eq!(broken_in("src/sentinel/event.rs", call), [""; 0]);
+    assert_eq!(broken_in("src/sentinel/event.rs", &call.repeat(2)), ["log"]);
+    assert_eq!(broken_in("src/shell/a.rs", call), [""; 0]);
+    let limited = call.replace("log(LogLevel::Notice, ", "log_limited(LineKind::Saved, || ");
+    assert_eq!(broken_in("src/server/a.rs", &limited), [""; 0]);
+    for (path, count, _) in FREE_LOG_LINES {
+        let text = std::fs::read_to_string(root().join(path)).unwrap_or_default();
+        let found = Source::new(path, &text, false).product.matches(".log(").count();
+        assert_eq!(found, *count, "{path}: FREE_LOG_LINES has another count");
+    }
 }
 
 #[test]

@@ -102,6 +102,7 @@ impl<'s> Changed<'s> {
             global: self.state.global.clone(),
             masters: left.map(Arc::new).collect(),
             included: Arc::clone(&self.state.included),
+            kept: Arc::clone(&self.state.kept),
         };
         rewrite_where(old, &state, |number| open[number])
     }

@@ -45,7 +45,7 @@ fn options_that_are_off_show_the_default() {
         }
         let mut loaded = load::load(line.as_bytes(), None, &[], &mut MemoryFiles::default())
             .unwrap_or_else(|error| panic!("{error:?}"));
-        loaded.settings.tls.clear();
+        loaded.settings.recorded.clear();
         assert_eq!(loaded.settings, default, "{line}");
     }
 }

@@ -1,23 +1,28 @@
 //! The server's own directives with effect: a table of names, forms and what they set.
 #![forbid(unsafe_code)]
 
+use super::lines::Words;
 use super::settings::{BindAddr, LogFormat, LogTimestamp, OutputLimit, Settings, Supervised};
 use super::values::{self, BAD_DIRECTIVE, Reason, WRONG_COUNT};
 use crate::sentinel::action::LogLevel;
 
-/// The form of a directive's arguments, and where they go. All but `Words` take one word.
+/// The form of a directive's arguments, where they go, and how they are read back. All but `Words`
+/// take one word.
 enum Form {
-    Int(i64, i64, fn(&mut Settings, i64)),
-    Mode(fn(&mut Settings, u32)),
-    Flag(fn(&mut Settings, bool)),
-    Choice(&'static [&'static str], fn(&mut Settings, usize)),
-    /// Without control characters.
-    Text(fn(&mut Settings, &[u8])),
+    Int(i64, i64, fn(&mut Settings, i64), fn(&Settings) -> i64),
+    Mode(fn(&mut Settings, u32), fn(&Settings) -> Option<u32>),
+    Flag(fn(&mut Settings, bool), fn(&Settings) -> bool),
+    Choice(&'static [&'static str], fn(&mut Settings, usize), fn(&Settings) -> usize),
+    /// Without control characters; empty where it is not set.
+    Text(fn(&mut Settings, &[u8]), fn(&Settings) -> &[u8]),
     /// Any bytes: a password.
-    Secret(fn(&mut Settings, &[u8])),
-    /// Any number of words, with checks of its own.
-    Words(fn(&mut Settings, &[Vec<u8>]) -> Result<(), Reason>),
+    Secret(fn(&mut Settings, &[u8]), fn(&Settings) -> &[u8]),
+    /// Any number of words, with checks of its own; as many lines as are needed.
+    Words(fn(&mut Settings, &[Vec<u8>]) -> Result<(), Reason>, fn(&Settings) -> Vec<Line>),
 }
+
+/// What tells the lines of one directive apart, and the arguments of one of them.
+type Line = (Option<Vec<u8>>, Vec<Vec<u8>>);
 
 const INT_MAX: i64 = i32::MAX as i64;
 const UINT_MAX: i64 = u32::MAX as i64;
@@ -42,78 +47,114 @@ const COMMANDS: &[&str] = &[
     "unsubscribe",
 ];
 
+const SUPERVISED: [Supervised; 4] =
+    [Supervised::Upstart, Supervised::Systemd, Supervised::Auto, Supervised::No];
+const LOG_LEVELS: [Option<LogLevel>; 5] = [
+    Some(LogLevel::Debug),
+    Some(LogLevel::Verbose),
+    Some(LogLevel::Notice),
+    Some(LogLevel::Warning),
+    None,
+];
+const LOG_FORMATS: [LogFormat; 3] = [LogFormat::Legacy, LogFormat::Logfmt, LogFormat::Json];
+const LOG_TIMESTAMPS: [LogTimestamp; 3] =
+    [LogTimestamp::Legacy, LogTimestamp::Iso8601, LogTimestamp::Milliseconds];
+const FACILITIES: &[&str] =
+    &["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"];
+
 const DIRECTIVES: &[(&str, Form)] = &[
-    ("port", Form::Int(0, 65535, |s, n| s.port = n as u16)),
-    ("bind", Form::Words(set_bind)),
-    ("bind-source-addr", Form::Text(|s, t| s.bind_source_addr = some_text(t))),
-    ("tcp-backlog", Form::Int(0, INT_MAX, |s, n| s.tcp_backlog = n as u32)),
-    ("tcp-keepalive", Form::Int(0, INT_MAX, |s, n| s.tcp_keepalive_s = n as u32)),
-    ("unixsocket", Form::Text(|s, t| s.unixsocket = some_text(t))),
-    ("unixsocketperm", Form::Mode(|s, mode| s.unixsocketperm = Some(mode))),
-    ("unixsocketgroup", Form::Text(|s, t| s.unixsocketgroup = some_text(t))),
-    ("timeout", Form::Int(0, INT_MAX, |s, n| s.timeout_s = n as u64)),
-    ("maxclients", Form::Int(1, UINT_MAX, |s, n| s.maxclients = n as u32)),
-    ("protected-mode", Form::Flag(|s, on| s.protected_mode = on)),
-    ("requirepass", Form::Secret(|s, t| s.requirepass = some_text(t))),
-    ("user", Form::Words(add_user)),
-    ("aclfile", Form::Text(|s, t| s.aclfile = some_text(t))),
-    ("acllog-max-len", Form::Int(0, i64::MAX, |s, n| s.acllog_max_len = n as u64)),
+    ("port", Form::Int(0, 65535, |s, n| s.port = n as u16, |s| s.port.into())),
+    ("bind", Form::Words(set_bind, bind_line)),
+    (
+        "bind-source-addr",
+        Form::Text(|s, t| s.bind_source_addr = some_text(t), |s| text_of(&s.bind_source_addr)),
+    ),
+    (
+        "tcp-backlog",
+        Form::Int(0, INT_MAX, |s, n| s.tcp_backlog = n as u32, |s| s.tcp_backlog.into()),
+    ),
+    (
+        "tcp-keepalive",
+        Form::Int(0, INT_MAX, |s, n| s.tcp_keepalive_s = n as u32, |s| s.tcp_keepalive_s.into()),
+    ),
+    ("unixsocket", Form::Text(|s, t| s.unixsocket = some_text(t), |s| text_of(&s.unixsocket))),
+    ("unixsocketperm", Form::Mode(|s, mode| s.unixsocketperm = Some(mode), |s| s.unixsocketperm)),
+    (
+        "unixsocketgroup",
+        Form::Text(|s, t| s.unixsocketgroup = some_text(t), |s| text_of(&s.unixsocketgroup)),
+    ),
+    ("timeout", Form::Int(0, INT_MAX, |s, n| s.timeout_s = n as u64, |s| s.timeout_s as i64)),
+    ("maxclients", Form::Int(1, UINT_MAX, |s, n| s.maxclients = n as u32, |s| s.maxclients.into())),
+    ("protected-mode", Form::Flag(|s, on| s.protected_mode = on, |s| s.protected_mode)),
+    ("requirepass", Form::Secret(|s, t| s.requirepass = some_text(t), |s| text_of(&s.requirepass))),
+    ("user", Form::Words(add_user, user_lines)),
+    ("aclfile", Form::Text(|s, t| s.aclfile = some_text(t), |s| text_of(&s.aclfile))),
+    (
+        "acllog-max-len",
+        Form::Int(0, i64::MAX, |s, n| s.acllog_max_len = n as u64, |s| s.acllog_max_len as i64),
+    ),
     (
         "acl-pubsub-default",
-        Form::Choice(&["allchannels", "resetchannels"], |s, n| {
-            s.acl_pubsub_allchannels = n == 0;
-        }),
+        Form::Choice(
+            &["allchannels", "resetchannels"],
+            |s, n| s.acl_pubsub_allchannels = n == 0,
+            |s| usize::from(!s.acl_pubsub_allchannels),
+        ),
     ),
-    ("client-output-buffer-limit", Form::Words(set_output_limits)),
-    ("rename-command", Form::Words(rename_command)),
-    ("daemonize", Form::Flag(|s, on| s.daemonize = on)),
-    ("pidfile", Form::Text(|s, t| s.pidfile = some_text(t))),
+    ("client-output-buffer-limit", Form::Words(set_output_limits, output_limit_lines)),
+    ("rename-command", Form::Words(rename_command, rename_lines)),
+    ("daemonize", Form::Flag(|s, on| s.daemonize = on, |s| s.daemonize)),
+    ("pidfile", Form::Text(|s, t| s.pidfile = some_text(t), |s| text_of(&s.pidfile))),
     (
         "supervised",
-        Form::Choice(&["upstart", "systemd", "auto", "no"], |s, n| {
-            use Supervised::*;
-            s.supervised = [Upstart, Systemd, Auto, No][n];
-        }),
+        Form::Choice(
+            &["upstart", "systemd", "auto", "no"],
+            |s, n| s.supervised = SUPERVISED[n],
+            |s| place_of(&SUPERVISED, &s.supervised),
+        ),
     ),
-    ("logfile", Form::Text(|s, t| s.logfile = t.to_vec())),
+    ("logfile", Form::Text(|s, t| s.logfile = t.to_vec(), |s| &s.logfile)),
     (
         "loglevel",
-        Form::Choice(&["debug", "verbose", "notice", "warning", "nothing"], |s, n| {
-            use LogLevel::*;
-            s.loglevel = [Some(Debug), Some(Verbose), Some(Notice), Some(Warning), None][n];
-        }),
+        Form::Choice(
+            &["debug", "verbose", "notice", "warning", "nothing"],
+            |s, n| s.loglevel = LOG_LEVELS[n],
+            |s| place_of(&LOG_LEVELS, &s.loglevel),
+        ),
     ),
     (
         "log-format",
-        Form::Choice(&["legacy", "logfmt", "json"], |s, n| {
-            s.log_format = [LogFormat::Legacy, LogFormat::Logfmt, LogFormat::Json][n];
-        }),
+        Form::Choice(
+            &["legacy", "logfmt", "json"],
+            |s, n| s.log_format = LOG_FORMATS[n],
+            |s| place_of(&LOG_FORMATS, &s.log_format),
+        ),
     ),
     (
         "log-timestamp-format",
-        Form::Choice(&["legacy", "iso8601", "milliseconds"], |s, n| {
-            use LogTimestamp::*;
-            s.log_timestamp = [Legacy, Iso8601, Milliseconds][n];
-        }),
+        Form::Choice(
+            &["legacy", "iso8601", "milliseconds"],
+            |s, n| s.log_timestamp = LOG_TIMESTAMPS[n],
+            |s| place_of(&LOG_TIMESTAMPS, &s.log_timestamp),
+        ),
     ),
-    ("syslog-enabled", Form::Flag(|s, on| s.syslog_enabled = on)),
-    ("syslog-ident", Form::Text(|s, t| s.syslog_ident = t.to_vec())),
+    ("syslog-enabled", Form::Flag(|s, on| s.syslog_enabled = on, |s| s.syslog_enabled)),
+    ("syslog-ident", Form::Text(|s, t| s.syslog_ident = t.to_vec(), |s| &s.syslog_ident)),
     (
         "syslog-facility",
-        Form::Choice(FACILITIES, |s, n| {
-            s.syslog_facility = FACILITIES[n].as_bytes().to_vec();
-        }),
+        Form::Choice(
+            FACILITIES,
+            |s, n| s.syslog_facility = FACILITIES[n].as_bytes().to_vec(),
+            |s| place_of(FACILITIES, &String::from_utf8_lossy(&s.syslog_facility).as_ref()),
+        ),
     ),
-    ("hz", Form::Int(0, INT_MAX, |s, n| s.hz = n as u32)),
-    ("set-proc-title", Form::Flag(|s, on| s.set_proc_title = on)),
-    ("proc-title-template", Form::Words(set_title)),
-    // There is neither DEBUG nor CONFIG SET of protected settings here: only the form is checked.
-    ("enable-debug-command", Form::Choice(PROTECTION, |_, _| {})),
-    ("enable-protected-configs", Form::Choice(PROTECTION, |_, _| {})),
+    ("hz", Form::Int(0, INT_MAX, |s, n| s.hz = n as u32, |s| s.hz.into())),
+    ("set-proc-title", Form::Flag(|s, on| s.set_proc_title = on, |s| s.set_proc_title)),
+    ("proc-title-template", Form::Words(set_title, |s| one_line(&s.proc_title_template))),
 ];
 
-/// How a `tls-…` line is checked; its word is recorded as it stands.
-enum TlsForm {
+/// How a line without effect is checked; its word is recorded as it stands.
+enum RecordForm {
     Int(i64),
     Flag,
     Choice(&'static [&'static str]),
@@ -121,37 +162,37 @@ enum TlsForm {
     Secret,
 }
 
-const TLS_DIRECTIVES: &[(&str, TlsForm)] = &[
-    ("tls-port", TlsForm::Int(65535)),
-    ("tls-replication", TlsForm::Flag),
-    ("tls-cluster", TlsForm::Flag),
-    ("tls-cert-file", TlsForm::Text),
-    ("tls-key-file", TlsForm::Text),
-    ("tls-key-file-pass", TlsForm::Secret),
-    ("tls-client-cert-file", TlsForm::Text),
-    ("tls-client-key-file", TlsForm::Text),
-    ("tls-client-key-file-pass", TlsForm::Secret),
-    ("tls-dh-params-file", TlsForm::Text),
-    ("tls-ca-cert-file", TlsForm::Text),
-    ("tls-ca-cert-dir", TlsForm::Text),
-    ("tls-auth-clients", TlsForm::Choice(&["no", "yes", "optional"])),
-    ("tls-protocols", TlsForm::Text),
-    ("tls-ciphers", TlsForm::Text),
-    ("tls-ciphersuites", TlsForm::Text),
-    ("tls-prefer-server-ciphers", TlsForm::Flag),
-    ("tls-session-caching", TlsForm::Flag),
-    ("tls-session-cache-size", TlsForm::Int(INT_MAX)),
-    ("tls-session-cache-timeout", TlsForm::Int(INT_MAX)),
+/// There is no TLS in this build, and neither DEBUG nor CONFIG SET of protected settings.
+const RECORDED: &[(&str, RecordForm)] = &[
+    ("tls-port", RecordForm::Int(65535)),
+    ("tls-replication", RecordForm::Flag),
+    ("tls-cluster", RecordForm::Flag),
+    ("tls-cert-file", RecordForm::Text),
+    ("tls-key-file", RecordForm::Text),
+    ("tls-key-file-pass", RecordForm::Secret),
+    ("tls-client-cert-file", RecordForm::Text),
+    ("tls-client-key-file", RecordForm::Text),
+    ("tls-client-key-file-pass", RecordForm::Secret),
+    ("tls-dh-params-file", RecordForm::Text),
+    ("tls-ca-cert-file", RecordForm::Text),
+    ("tls-ca-cert-dir", RecordForm::Text),
+    ("tls-auth-clients", RecordForm::Choice(&["no", "yes", "optional"])),
+    ("tls-protocols", RecordForm::Text),
+    ("tls-ciphers", RecordForm::Text),
+    ("tls-ciphersuites", RecordForm::Text),
+    ("tls-prefer-server-ciphers", RecordForm::Flag),
+    ("tls-session-caching", RecordForm::Flag),
+    ("tls-session-cache-size", RecordForm::Int(INT_MAX)),
+    ("tls-session-cache-timeout", RecordForm::Int(INT_MAX)),
+    ("enable-debug-command", RecordForm::Choice(PROTECTION)),
+    ("enable-protected-configs", RecordForm::Choice(PROTECTION)),
 ];
-
-const FACILITIES: &[&str] =
-    &["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"];
 
 /// All names, in the order of the tables.
 #[cfg(test)]
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let server = DIRECTIVES.iter().map(|(name, _)| *name);
-    server.chain(TLS_DIRECTIVES.iter().map(|(name, _)| *name))
+    server.chain(RECORDED.iter().map(|(name, _)| *name))
 }
 
 /// Applies a line to the settings; `None` if the name (in lower case) is not one of the table.
@@ -163,56 +204,122 @@ pub(super) fn apply(
     if let Some((_, form)) = DIRECTIVES.iter().find(|(known, _)| known.as_bytes() == name) {
         return Some(apply_form(settings, form, args));
     }
-    let (_, form) = TLS_DIRECTIVES.iter().find(|(known, _)| known.as_bytes() == name)?;
-    Some(record_tls(settings, name, form, args))
+    let (_, form) = RECORDED.iter().find(|(known, _)| known.as_bytes() == name)?;
+    Some(record(settings, name, form, args))
 }
 
 fn apply_form(settings: &mut Settings, form: &Form, args: &[Vec<u8>]) -> Result<(), Reason> {
-    if let Form::Words(set) = form {
+    if let Form::Words(set, _) = form {
         return set(settings, args);
     }
     let arg = one(args)?;
     match form {
-        Form::Int(min, max, set) => set(settings, values::int(arg, *min, *max)?),
-        Form::Mode(set) => set(settings, values::octal_mode(arg)?),
-        Form::Flag(set) => set(settings, values::flag(arg)?),
-        Form::Choice(words, set) => set(settings, values::choice(arg, words)?),
-        Form::Text(set) => {
+        Form::Int(min, max, set, _) => set(settings, values::int(arg, *min, *max)?),
+        Form::Mode(set, _) => set(settings, values::octal_mode(arg)?),
+        Form::Flag(set, _) => set(settings, values::flag(arg)?),
+        Form::Choice(words, set, _) => set(settings, values::choice(arg, words)?),
+        Form::Text(set, _) => {
             values::plain(arg)?;
             set(settings, arg);
         }
-        Form::Secret(set) => set(settings, arg),
-        Form::Words(_) => {}
+        Form::Secret(set, _) => set(settings, arg),
+        Form::Words(..) => {}
     }
     Ok(())
 }
 
-fn record_tls(
+fn record(
     settings: &mut Settings,
     name: &[u8],
-    form: &TlsForm,
+    form: &RecordForm,
     args: &[Vec<u8>],
 ) -> Result<(), Reason> {
     let arg = one(args)?;
     match form {
-        TlsForm::Int(max) => values::int(arg, 0, *max).map(drop)?,
-        TlsForm::Flag => values::flag(arg).map(drop)?,
-        TlsForm::Choice(words) => values::choice(arg, words).map(drop)?,
-        TlsForm::Text => values::plain(arg)?,
-        TlsForm::Secret => {}
+        RecordForm::Int(max) => values::int(arg, 0, *max).map(drop)?,
+        RecordForm::Flag => values::flag(arg).map(drop)?,
+        RecordForm::Choice(words) => values::choice(arg, words).map(drop)?,
+        RecordForm::Text => values::plain(arg)?,
+        RecordForm::Secret => {}
     }
-    settings.tls.insert(name.to_vec(), arg.to_vec());
+    settings.recorded.insert(name.to_vec(), arg.to_vec());
     Ok(())
 }
 
 /// The name of a recorded line that asks for TLS.
 pub(super) fn asks_for_tls(settings: &Settings) -> Option<&'static [u8]> {
-    let value = |name: &[u8]| settings.tls.get(name);
+    let value = |name: &[u8]| settings.recorded.get(name);
     if value(b"tls-port").is_some_and(|port| port != b"0") {
         return Some(b"tls-port");
     }
     let replication = value(b"tls-replication").and_then(|text| values::yes_no(text));
     (replication == Some(true)).then_some(b"tls-replication")
+}
+
+/// What a line of the table sets: its name, and what tells it from other lines of that name. For
+/// the settings that commands can change, which are rendered apart, that is nothing.
+pub(super) fn subjects(settings: &Settings, name: &[u8], args: &[Vec<u8>]) -> Vec<Words> {
+    let with = |part: Vec<u8>| vec![name.to_vec(), part];
+    match name {
+        _ if is_rendered_apart(name) => Vec::new(),
+        b"client-output-buffer-limit" => {
+            let classes = args.chunks_exact(4).filter_map(|group| output_class(&group[0]));
+            classes.map(|class| with(OUTPUT_CLASSES[class].as_bytes().to_vec())).collect()
+        }
+        b"rename-command" => {
+            let command = args.first().and_then(|old| command_called(settings, old));
+            command.map(with).into_iter().collect()
+        }
+        _ => vec![vec![name.to_vec()]],
+    }
+}
+
+/// The lines that give these settings, each behind what it sets; those that say the default too.
+pub(super) fn lines(settings: &Settings) -> Vec<(Words, Words)> {
+    let mut lines = Vec::new();
+    for (name, form) in DIRECTIVES.iter().filter(|(name, _)| !is_rendered_apart(name.as_bytes())) {
+        for (part, args) in form_lines(settings, form) {
+            let name = || std::iter::once(name.as_bytes().to_vec());
+            lines.push((name().chain(part).collect(), name().chain(args).collect()));
+        }
+    }
+    for (name, word) in &settings.recorded {
+        lines.push((vec![name.clone()], vec![name.clone(), word.clone()]));
+    }
+    lines
+}
+
+/// [`super::render::render_server`] renders them.
+fn is_rendered_apart(name: &[u8]) -> bool {
+    matches!(name, b"loglevel" | b"requirepass" | b"user")
+}
+
+fn form_lines(settings: &Settings, form: &Form) -> Vec<Line> {
+    match form {
+        Form::Int(_, _, _, get) => one_line(get(settings).to_string().as_bytes()),
+        Form::Mode(_, get) => {
+            let mode = get(settings).map(|mode| format!("{mode:o}"));
+            mode.map_or_else(Vec::new, |mode| one_line(mode.as_bytes()))
+        }
+        Form::Flag(_, get) => one_line(if get(settings) { b"yes" } else { b"no" }),
+        Form::Choice(words, _, get) => {
+            one_line(words.get(get(settings)).map_or(&b""[..], |word| word.as_bytes()))
+        }
+        Form::Text(_, get) | Form::Secret(_, get) => one_line(get(settings)),
+        Form::Words(_, get) => get(settings),
+    }
+}
+
+fn one_line(arg: &[u8]) -> Vec<Line> {
+    vec![(None, vec![arg.to_vec()])]
+}
+
+fn place_of<T: PartialEq>(all: &[T], one: &T) -> usize {
+    all.iter().position(|other| other == one).unwrap_or(all.len())
+}
+
+fn text_of(text: &Option<Vec<u8>>) -> &[u8] {
+    text.as_deref().unwrap_or_default()
 }
 
 fn one(args: &[Vec<u8>]) -> Result<&[u8], Reason> {
@@ -245,6 +352,17 @@ fn set_bind(settings: &mut Settings, args: &[Vec<u8>]) -> Result<(), Reason> {
     Ok(())
 }
 
+fn bind_line(settings: &Settings) -> Vec<Line> {
+    let word = |addr: &BindAddr| {
+        let mark: &[u8] = if addr.optional { b"-" } else { b"" };
+        [mark, &addr.host].concat()
+    };
+    match settings.bind.is_empty() {
+        true => one_line(b""),
+        false => vec![(None, settings.bind.iter().map(word).collect())],
+    }
+}
+
 /// The rules are the ACL's to read; here they are kept, one line for each name.
 fn add_user(settings: &mut Settings, args: &[Vec<u8>]) -> Result<(), Reason> {
     let Some(name) = args.first() else { return Err(BAD_DIRECTIVE.into()) };
@@ -266,18 +384,39 @@ fn add_user(settings: &mut Settings, args: &[Vec<u8>]) -> Result<(), Reason> {
     Ok(())
 }
 
+fn user_lines(settings: &Settings) -> Vec<Line> {
+    settings.users.iter().map(|user| (user.first().cloned(), user.clone())).collect()
+}
+
+const OUTPUT_CLASSES: [&str; 3] = ["normal", "pubsub", "replica"];
+
+fn output_class(word: &[u8]) -> Option<usize> {
+    let word = if word.eq_ignore_ascii_case(b"slave") { b"replica" } else { word };
+    OUTPUT_CLASSES.iter().position(|class| word.eq_ignore_ascii_case(class.as_bytes()))
+}
+
+fn output_limits(settings: &Settings) -> [OutputLimit; 3] {
+    [settings.output_normal, settings.output_pubsub, settings.output_replica]
+}
+
+fn output_limit_lines(settings: &Settings) -> Vec<Line> {
+    let line = |(class, limit): (&str, OutputLimit)| {
+        let number = |n: u64| n.to_string().into_bytes();
+        let (hard, soft) = (number(limit.hard_bytes), number(limit.soft_bytes));
+        let class = class.as_bytes().to_vec();
+        (Some(class.clone()), vec![class, hard, soft, number(limit.soft_s)])
+    };
+    OUTPUT_CLASSES.into_iter().zip(output_limits(settings)).map(line).collect()
+}
+
 fn set_output_limits(settings: &mut Settings, args: &[Vec<u8>]) -> Result<(), Reason> {
     if !args.len().is_multiple_of(4) {
         return Err("Wrong number of arguments in buffer limit configuration.".into());
     }
-    let mut limits = [settings.output_normal, settings.output_pubsub, settings.output_replica];
+    let mut limits = output_limits(settings);
     for group in args.chunks_exact(4) {
-        let class = match group[0].to_ascii_lowercase().as_slice() {
-            b"normal" => 0,
-            b"pubsub" => 1,
-            b"replica" | b"slave" => 2,
-            _ => return Err("Invalid client class specified in buffer limit configuration.".into()),
-        };
+        let class = output_class(&group[0])
+            .ok_or("Invalid client class specified in buffer limit configuration.")?;
         limits[class] = output_limit(group)
             .ok_or("Error in hard, soft or soft_seconds setting in buffer limit configuration.")?;
     }
@@ -310,8 +449,16 @@ fn rename_command(settings: &mut Settings, args: &[Vec<u8>]) -> Result<(), Reaso
     Ok(())
 }
 
+/// In no order that could be loaded: they may take each other's names.
+fn rename_lines(settings: &Settings) -> Vec<Line> {
+    let line = |(command, new): &(Vec<u8>, Vec<u8>)| {
+        (Some(command.clone()), vec![command.clone(), new.clone()])
+    };
+    settings.renamed_commands.iter().map(line).collect()
+}
+
 /// The usual name (lower case) of the command that answers to `name` now.
-fn command_called(settings: &Settings, name: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn command_called(settings: &Settings, name: &[u8]) -> Option<Vec<u8>> {
     let renamed = &settings.renamed_commands;
     if let Some((command, _)) =
         renamed.iter().find(|(_, new)| !new.is_empty() && new.eq_ignore_ascii_case(name))

@@ -164,15 +164,25 @@ pub fn join(words: &[Vec<u8>]) -> Vec<u8> {
     line
 }
 
+/// A line of an included file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IncludedLine {
+    /// As they stand there.
+    pub words: Words,
+    /// The `include` line of the main file behind which it is read, see
+    /// [`include_of`](super::kept::include_of); `None`: one of the command line.
+    pub via: Option<Words>,
+}
+
 /// Lines of included files about what rewriting keeps up to date. Those files are never written,
 /// so what does not hold any more is corrected by comments in the main file.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Included {
-    /// By identity, the words as they stand there.
-    pub lines: BTreeMap<Words, Words>,
+    /// By identity.
+    pub lines: BTreeMap<Words, IncludedLine>,
     /// Those behind which another line about the same thing came, with their identity: they count
     /// again when that one goes.
-    pub overridden: Vec<(Words, Words)>,
+    pub overridden: Vec<(Words, IncludedLine)>,
 }
 
 impl Included {

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::lines::{self, Correction, Included, Words};
+use super::kept::{self, Kept, Source};
+use super::lines::{self, Correction, Included, IncludedLine, Words};
 pub use super::options::option_lines;
 use super::sentinel_lines::{self, Applier};
 use super::settings::Settings;
@@ -19,8 +20,8 @@ pub trait Files {
     fn read(&mut self, path: &[u8]) -> Result<Vec<u8>, String>;
     /// The files that match a shell pattern, sorted.
     fn glob(&mut self, pattern: &[u8]) -> Vec<Vec<u8>>;
-    /// Changes the working directory.
-    fn chdir(&mut self, dir: &[u8]) -> Result<(), String>;
+    /// Changes the working directory; gives the new one as an absolute path.
+    fn chdir(&mut self, dir: &[u8]) -> Result<Vec<u8>, String>;
     /// Whether `path` is a regular file that may be executed.
     fn is_executable(&mut self, path: &[u8]) -> bool;
     /// Whether a log file can be opened for appending (it is created if missing).
@@ -42,6 +43,8 @@ pub struct Loaded {
     /// Lines of included files that rewriting must know of; handed on to
     /// [`StateLines`](super::rewrite::StateLines) as it is.
     pub included: Arc<Included>,
+    /// Settings that saving must not lose; handed on likewise.
+    pub kept: Arc<Kept>,
 }
 
 /// A line that cannot be taken.
@@ -107,8 +110,8 @@ struct Queued {
     text: Vec<u8>,
     /// `None`: the main file says that it does not hold any more.
     words: Option<Words>,
-    /// For a line of an included file, its words as they stand there.
-    included: Option<Words>,
+    /// For a line of an included file, the line as it stands there.
+    included: Option<IncludedLine>,
 }
 
 struct Loader<'f> {
@@ -120,6 +123,11 @@ struct Loader<'f> {
     /// By what an included line says, what it says in truth.
     corrections: BTreeMap<Words, Option<Words>>,
     included: Included,
+    kept: kept::Reading,
+    /// The lines of the main file; what has a larger number there is no part of it.
+    main_lines: usize,
+    /// Where the line that is read now stands.
+    source: Source,
     user_lines: Vec<(usize, Vec<u8>)>,
     /// The last `tls-…` line of each name, for an error about it.
     tls_lines: BTreeMap<Vec<u8>, (usize, Vec<u8>)>,
@@ -140,6 +148,9 @@ impl<'f> Loader<'f> {
             queue: Vec::new(),
             corrections,
             included: Included::default(),
+            kept: kept::Reading::default(),
+            main_lines: main_text.split_inclusive(|c| *c == b'\n').count(),
+            source: Source::File,
             user_lines: Vec::new(),
             tls_lines: BTreeMap::new(),
         }
@@ -152,6 +163,9 @@ impl<'f> Loader<'f> {
             if line.text.is_empty() || line.text.starts_with(b"#") {
                 continue;
             }
+            if depth == 0 && line.number > self.main_lines {
+                self.source = Source::Options;
+            }
             let words = words::split(line.text)
                 .map_err(|_| line.error("Unbalanced quotes in configuration line"))?;
             self.take_line(&line, words, depth)?;
@@ -160,12 +174,13 @@ impl<'f> Loader<'f> {
     }
 
     fn take_line(&mut self, line: &Line<'_>, typed: Words, depth: usize) -> Result<(), LoadError> {
-        let included = (depth > 0).then(|| typed.clone());
+        let included = (depth > 0).then(|| self.included_line(&typed));
         let words = match &included {
             Some(_) => self.corrected(typed),
             None => Some(typed),
         };
-        let first = included.as_ref().or(words.as_ref()).and_then(|words| words.first());
+        let as_read = included.as_ref().map(|line| &line.words).or(words.as_ref());
+        let first = as_read.and_then(|words| words.first());
         if first.is_some_and(|word| word.eq_ignore_ascii_case(b"sentinel")) {
             let text = line.text.to_vec();
             self.queue.push(Queued { number: line.number, text, words, included });
@@ -176,6 +191,14 @@ impl<'f> Loader<'f> {
             Some(words) => self.take_directive(line, &words, depth),
             None => Ok(()),
         }
+    }
+
+    fn included_line(&self, words: &[Vec<u8>]) -> IncludedLine {
+        let via = match &self.source {
+            Source::Included(include) => Some(include.clone()),
+            Source::File | Source::Options => None,
+        };
+        IncludedLine { words: words.to_vec(), via }
     }
 
     /// What a line of an included file says, with the main file's corrections.
@@ -190,13 +213,12 @@ impl<'f> Loader<'f> {
     }
 
     /// Keeps book of what rests on an included file: the last line about a thing counts.
-    fn note_source(&mut self, words: Option<&[Vec<u8>]>, included: Option<Words>) {
+    fn note_source(&mut self, words: Option<&[Vec<u8>]>, included: Option<IncludedLine>) {
         if included.is_none() && self.included.lines.is_empty() {
             return;
         }
-        let Some(identity) = included.as_deref().or(words).and_then(lines::identity) else {
-            return;
-        };
+        let as_read = included.as_ref().map(|line| line.words.as_slice()).or(words);
+        let Some(identity) = as_read.and_then(lines::identity) else { return };
         if let Some(before) = self.included.lines.remove(&identity) {
             self.included.overridden.push((identity.clone(), before));
         }
@@ -214,10 +236,11 @@ impl<'f> Loader<'f> {
         let Some((typed, args)) = words.split_first() else { return Ok(()) };
         let name = typed.to_ascii_lowercase();
         match name.as_slice() {
-            b"include" => return self.include(line, args, depth),
+            b"include" => return self.include(line, words, depth),
             b"dir" => return self.change_dir(args).map_err(|reason| line.error(reason)),
             _ => {}
         }
+        self.kept.note(&self.settings, words, &self.source);
         if let Some(applied) = directives::apply(&mut self.settings, &name, args) {
             if name == b"user" {
                 self.user_lines.push((line.number, line.text.to_vec()));
@@ -230,6 +253,7 @@ impl<'f> Loader<'f> {
         if !known {
             return Err(line.error(BAD_DIRECTIVE));
         }
+        self.kept.note_ignored(words, &self.source);
         if self.ignored_names.insert(name.clone()) {
             self.ignored.push(name);
         }
@@ -239,22 +263,28 @@ impl<'f> Loader<'f> {
     fn change_dir(&mut self, args: &[Vec<u8>]) -> Result<(), Reason> {
         let [dir] = args else { return Err(WRONG_COUNT.into()) };
         values::plain(dir)?;
-        self.files.chdir(dir)
+        let dir = self.files.chdir(dir)?;
+        self.kept.note_dir(dir, &self.source);
+        Ok(())
     }
 
     fn include(
         &mut self,
         line: &Line<'_>,
-        args: &[Vec<u8>],
+        words: &[Vec<u8>],
         depth: usize,
     ) -> Result<(), LoadError> {
-        let [path] = args else { return Err(line.error(BAD_DIRECTIVE)) };
+        let [_, path] = words else { return Err(line.error(BAD_DIRECTIVE)) };
         values::plain(path).map_err(|reason| line.error(reason))?;
         if depth == MAX_INCLUDE_DEPTH {
             return Err(line.error("Too many files that include each other"));
         }
         let is_pattern = path.iter().any(|c| b"*?[".contains(c));
         let paths = if is_pattern { self.files.glob(path) } else { vec![path.clone()] };
+        let before = self.source.clone();
+        if let (Source::File, Some(include)) = (&before, kept::include_of(words)) {
+            self.source = Source::Included(include);
+        }
         for path in paths {
             let text = self.files.read(&path).map_err(|reason| {
                 error_without_line(format!(
@@ -264,6 +294,7 @@ impl<'f> Loader<'f> {
             })?;
             self.read_text(&text, depth + 1)?;
         }
+        self.source = before;
         Ok(())
     }
 
@@ -280,6 +311,7 @@ impl<'f> Loader<'f> {
                 .map_err(|why| error_without_line(format!("Can't open the log file: {why}")))?;
         }
         let Applier { config, warnings, .. } = self.apply_queue()?;
+        let kept = self.kept.finish(&self.settings);
         Ok(Loaded {
             settings: self.settings,
             sentinel: config,
@@ -287,6 +319,7 @@ impl<'f> Loader<'f> {
             ignored: self.ignored,
             user_lines: self.user_lines,
             included: Arc::new(self.included),
+            kept: Arc::new(kept),
         })
     }
 

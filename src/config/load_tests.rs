@@ -277,7 +277,7 @@ fn directives_set_what_they_name() {
     assert_eq!((s.log_format, s.log_timestamp), (LogFormat::Json, LogTimestamp::Iso8601));
     assert_eq!((s.syslog_facility.as_slice(), s.hz), (&b"local3"[..], 100));
     assert_eq!((s.pidfile, s.unixsocketgroup.as_deref()), (None, Some(&b"redis"[..])));
-    assert_eq!(s.tls.get(&b"tls-cert-file"[..]).map(Vec::as_slice), Some(&b"/x"[..]));
+    assert_eq!(s.recorded.get(&b"tls-cert-file"[..]).map(Vec::as_slice), Some(&b"/x"[..]));
     assert_eq!(s.proc_title_template, b"{title} } x");
     assert!(load_text("bind \"\"").unwrap().settings.bind.is_empty());
     assert!(load_text("bind").unwrap().settings.bind.is_empty());

@@ -8,6 +8,7 @@
 //! - [`options`]: command-line words to lines.
 //! - [`lines`]: when two lines speak of the same thing, when they say the same, and the comments
 //!   that correct included files.
+//! - [`kept`]: settings that nothing changes, so that none is lost with the file.
 //! - [`render`] and [`mod@rewrite`]: state to lines, lines into a file; [`again`] does it quickly,
 //!   with lines that are kept as [`packed`] ones.
 #![forbid(unsafe_code)]
@@ -15,6 +16,7 @@
 pub mod again;
 mod directives;
 mod ignored;
+pub mod kept;
 pub mod lines;
 pub mod load;
 pub mod options;
@@ -27,6 +29,8 @@ mod values;
 
 #[cfg(test)]
 mod conf_tests;
+#[cfg(test)]
+mod kept_tests;
 #[cfg(test)]
 mod load_tests;
 #[cfg(test)]

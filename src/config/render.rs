@@ -147,7 +147,8 @@ pub fn render_server(settings: &Settings) -> Vec<StateLine> {
     for user in users {
         let words: Vec<&[u8]> =
             std::iter::once(&b"user"[..]).chain(user.iter().map(Vec::as_slice)).collect();
-        out.add(unless(words == OPEN_DEFAULT_USER), &words);
+        let is_default = words == OPEN_DEFAULT_USER && settings.requirepass.is_none();
+        out.add(unless(is_default), &words);
     }
     out
 }

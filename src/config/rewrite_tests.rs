@@ -22,11 +22,13 @@ fn render(settings: &Settings, sentinel: &SentinelConfig, included: Arc<Included
         global: render_global(&sentinel.global),
         masters: sentinel.masters.iter().map(|m| Arc::new(render_master(m))).collect(),
         included,
+        kept: Arc::default(),
     }
 }
 
 fn render_loaded(loaded: &Loaded) -> StateLines {
-    render(&loaded.settings, &loaded.sentinel, loaded.included.clone())
+    let kept = loaded.kept.clone();
+    StateLines { kept, ..render(&loaded.settings, &loaded.sentinel, loaded.included.clone()) }
 }
 
 /// Loads `text`, lets `change` change the state, and rewrites `text` with it.

@@ -96,8 +96,8 @@ pub struct Settings {
     pub set_proc_title: bool,
     pub proc_title_template: Vec<u8>,
     pub hz: u32,
-    /// `tls-…` lines by lower-case name, checked in form only.
-    pub tls: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Lines that are checked in form only (`tls-…` among them), by lower-case name.
+    pub recorded: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 impl Default for Settings {
@@ -137,7 +137,7 @@ impl Default for Settings {
             set_proc_title: true,
             proc_title_template: b"{title} {listen-addr} {server-mode}".to_vec(),
             hz: 10,
-            tls: BTreeMap::new(),
+            recorded: BTreeMap::new(),
         }
     }
 }

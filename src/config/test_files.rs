@@ -30,10 +30,10 @@ impl Files for MemoryFiles {
         self.files.keys().filter(|path| glob::matches(pattern, path, false)).cloned().collect()
     }
 
-    fn chdir(&mut self, dir: &[u8]) -> Result<(), String> {
+    fn chdir(&mut self, dir: &[u8]) -> Result<Vec<u8>, String> {
         if [&b"/"[..], b"/dir", b"/tmp"].contains(&dir) {
             self.cwd = dir.to_vec();
-            Ok(())
+            Ok(dir.to_vec())
         } else {
             Err("No such file or directory".into())
         }

@@ -22,6 +22,7 @@ use std::net::IpAddr;
 use crate::config::load::Loaded;
 use crate::resp::reply::{self, ReplyParser};
 use crate::sentinel::action::{Action, Cx, LogLevel};
+use crate::sentinel::log_limit::{LineKind, LogLimits};
 use crate::sentinel::thresholds::Thresholds;
 use crate::sentinel::{Sentinel, Surroundings};
 use crate::server::Server;
@@ -75,6 +76,7 @@ pub struct Node {
     /// Actions for the shell.
     ready: VecDeque<Action>,
     shutdown_asked: bool,
+    log_limits: LogLimits,
 }
 
 /// Runs `$body` with the parts of the node and a context, then passes its actions on.
@@ -89,6 +91,7 @@ macro_rules! handle {
                 rng: &mut $node.rng,
                 actions: &mut $node.fresh,
                 out: &mut $node.outputs,
+                log_limits: &mut $node.log_limits,
             };
             let result = $body;
             $server.settle($cx);
@@ -123,6 +126,7 @@ impl Node {
             fresh: Vec::new(),
             ready: VecDeque::new(),
             shutdown_asked: false,
+            log_limits: LogLimits::default(),
         };
         handle!(node, |cx, sentinel, _server| {
             for master in &loaded.sentinel.masters {
@@ -164,6 +168,7 @@ impl Node {
         let more = handle!(self, |cx, sentinel, server| {
             let more = sentinel.run_due(cx, DUE_PER_CALL, &mut ticked);
             if ticked {
+                cx.log_held_back();
                 server.tick(cx, sentinel);
             }
             server.run_due(cx, sentinel);
@@ -173,7 +178,7 @@ impl Node {
             self.shutdown_asked = false;
             handle!(self, |cx, _sentinel, _server| {
                 cx.log(LogLevel::Notice, "User requested shutdown...");
-                cx.act(Action::Exit { code: 0, clean: true });
+                cx.exit(0, true);
             });
         }
         more
@@ -340,11 +345,13 @@ impl Node {
         handle!(self, |cx, sentinel, server| {
             match result {
                 Ok(()) => {
-                    cx.log(LogLevel::Notice, "Sentinel new configuration saved on disk");
+                    let text = "Sentinel new configuration saved on disk";
+                    cx.log_limited(LineKind::Saved, || text);
                 }
                 Err(reason) => {
                     let what = "Sentinel was not able to save the new configuration on disk";
-                    cx.log(LogLevel::Warning, format!("WARNING: {what}!!!: {reason}"));
+                    let text = || format!("WARNING: {what}!!!: {reason}");
+                    cx.log_limited(LineKind::SaveFailed, text);
                 }
             }
             sentinel.saves.ended(cx.now, ok, took_ms);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::config::kept::Kept;
 use crate::config::lines::Included;
 use crate::config::load::Loaded;
 use crate::config::packed::MasterLines;
@@ -25,13 +26,14 @@ pub struct SaveJob {
 pub struct Saving {
     masters: BTreeMap<MasterId, Arc<MasterLines>>,
     included: Arc<Included>,
+    kept: Arc<Kept>,
     job: Option<SaveJob>,
 }
 
 impl Saving {
     pub fn new(loaded: &Loaded) -> Saving {
-        let included = Arc::clone(&loaded.included);
-        Saving { masters: BTreeMap::new(), included, job: None }
+        let (included, kept) = (Arc::clone(&loaded.included), Arc::clone(&loaded.kept));
+        Saving { masters: BTreeMap::new(), included, kept, job: None }
     }
 
     /// Renders what has changed and makes the job of `generation`.
@@ -65,6 +67,7 @@ impl Saving {
             global: render_global(&global),
             masters: self.masters.values().cloned().collect(),
             included: Arc::clone(&self.included),
+            kept: Arc::clone(&self.kept),
         };
         self.job = Some(SaveJob { generation, state: Arc::new(state) });
     }

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use super::log_limit::LogLimits;
 use crate::util::ident::{AskId, CheckId, ConnId, JobId, LookupId};
 use crate::util::rng::Rng;
 use crate::util::time::{Mono, Wall};
@@ -88,6 +89,7 @@ pub struct Cx<'a> {
     pub rng: &'a mut Rng,
     pub actions: &'a mut Vec<Action>,
     pub out: &'a mut dyn Outbox,
+    pub log_limits: &'a mut LogLimits,
 }
 
 impl Cx<'_> {
@@ -96,7 +98,8 @@ impl Cx<'_> {
         self.actions.push(action);
     }
 
-    /// Appends a log line.
+    /// Appends a log line that is ours alone to cause; for all others there is
+    /// [`Cx::log_limited`].
     pub fn log(&mut self, level: LogLevel, text: impl Into<Vec<u8>>) {
         self.actions.push(Action::Log { level, text: text.into() });
     }

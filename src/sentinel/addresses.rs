@@ -9,10 +9,11 @@
 use std::net::IpAddr;
 
 use super::Sentinel;
-use super::action::{Cx, LogLevel};
+use super::action::Cx;
 use super::failover::State;
 use super::instance::{Addr, InstId, MasterId, Replica, ReplicaId, Role};
 use super::link::Conn;
+use super::log_limit::LineKind;
 use super::names::parse_ip;
 
 /// What becomes of an instance that is about to take an address.
@@ -263,9 +264,11 @@ impl Sentinel {
     /// Drops a replica that has turned out to be somebody else.
     fn drop_entry(&mut self, cx: &mut Cx, id: ReplicaId, who: &str) {
         let replica = &self.replicas[id];
-        let (master, name) = (replica.master, String::from_utf8_lossy(&replica.base.name));
-        let text = format!("The replica {name} is the same instance as {who}: entry dropped");
-        cx.log(LogLevel::Notice, text);
+        let master = replica.master;
+        cx.log_limited(LineKind::SameInstance, || {
+            let name = String::from_utf8_lossy(&replica.base.name);
+            format!("The replica {name} is the same instance as {who}: entry dropped")
+        });
         if self.is_promoted(id) {
             self.abort_failover(cx, master, "-failover-abort-slave-timeout");
             self.schedule_retry(cx, master, 0);
@@ -277,13 +280,14 @@ impl Sentinel {
     fn tell_refusal(&mut self, cx: &mut Cx, inst: InstId, ip: IpAddr) {
         let host = self.base(inst).addr.host.clone();
         if self.names.is_new_refusal(&host, ip) {
-            let host = String::from_utf8_lossy(&host);
-            let name = String::from_utf8_lossy(&self.base(inst).name);
-            let text = format!(
-                "{name}: host name {host} resolves to {ip}, which is another instance of the \
-                 same master: the old address stays"
-            );
-            cx.log(LogLevel::Warning, text);
+            cx.log_limited(LineKind::AddressTaken, || {
+                let host = String::from_utf8_lossy(&host);
+                let name = String::from_utf8_lossy(&self.base(inst).name);
+                format!(
+                    "{name}: host name {host} resolves to {ip}, which is another instance of the \
+                     same master: the old address stays"
+                )
+            });
         }
     }
 

@@ -2,10 +2,11 @@
 #![forbid(unsafe_code)]
 
 use super::Sentinel;
-use super::action::{Cx, LogLevel};
+use super::action::Cx;
 use super::event::{Event, Subject};
 use super::instance::{Addr, InstId, MasterId};
 use super::link::LinkId;
+use super::log_limit::LineKind;
 pub use super::names::{HostState, Origin};
 use super::setup::{GlobalConfig, MasterOptions};
 use super::vote::{Ticket, Vote};
@@ -85,9 +86,9 @@ impl Sentinel {
         if self.next_epoch(cx.now, id).is_none() {
             return Err(FailoverRefused::NoEpochLeft);
         }
-        let name = String::from_utf8_lossy(&self.masters[id].base.name).into_owned();
-        let text = format!("Executing user requested FAILOVER of '{name}'");
-        cx.log(LogLevel::Notice, text);
+        let name = self.masters[id].base.name.as_slice();
+        let text = || [b"Executing user requested FAILOVER of '", name, b"'"].concat();
+        cx.log_limited(LineKind::ForcedFailover, text);
         self.start_failover(cx, id, true);
         Ok(())
     }

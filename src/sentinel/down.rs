@@ -2,11 +2,12 @@
 #![forbid(unsafe_code)]
 
 use super::Sentinel;
-use super::action::{Cx, LogLevel};
+use super::action::Cx;
 use super::event::{Event, Subject};
 use super::failover::State;
 use super::instance::{InstId, MasterId, Peer, PeerId, Role};
 use super::link::{Channel, Sent};
+use super::log_limit::LineKind;
 use super::timers::NEVER;
 use crate::resp::reply::Reply;
 use crate::util::defect::{Defect, defect};
@@ -276,7 +277,8 @@ impl Sentinel {
             // could not be saved. The peer is asked again.
             let decided = |asked: &u64| u64::try_from(*epoch).is_ok_and(|told| told >= *asked);
             peer.vote_reply_epoch = vote_epoch.filter(decided).or(peer.vote_reply_epoch);
-            if *leader != b"*" && leader.len() <= 40 && *epoch >= 0 {
+            let is_id = leader.len() <= 40 && leader.iter().all(u8::is_ascii_graphic);
+            if *leader != b"*" && is_id && *epoch >= 0 {
                 self.note_peer_vote(cx, id, leader, *epoch as u64);
             }
         }
@@ -298,8 +300,8 @@ impl Sentinel {
         if news {
             let tail = format!(" {epoch}");
             let name = peer.base.name.as_slice();
-            let text = [name, b" voted for ", leader, tail.as_bytes()].concat();
-            cx.log(LogLevel::Notice, text);
+            let text = || [name, b" voted for ", leader, tail.as_bytes()].concat();
+            cx.log_limited(LineKind::PeerVote, text);
         }
     }
 
@@ -355,6 +357,24 @@ mod tests {
         bench.pass(ASK_RETRY_MS);
         bench.call(|sentinel, cx| sentinel.keep_asking(cx, peer));
         assert_eq!(bench.sentinel.peers[peer].asks_in_flight, 1);
+    }
+
+    #[test]
+    fn a_vote_for_what_is_no_id_does_not_count() {
+        let mut bench = Bench::new();
+        let id = bench.monitor(b"m");
+        let peer = addr("127.0.0.1", 26_380);
+        let peer = bench.call(|sentinel, cx| sentinel.add_peer(cx, id, PEER, peer));
+        let long = [b'b'; 41];
+        let bad: [&[u8]; 5] = [b"b\nc", b"\x1b[2J", b"b c", "\u{85}".as_bytes(), &long];
+        for (leader, counts) in bad.map(|leader| (leader, false)).into_iter().chain([(PEER, true)])
+        {
+            let answer = Reply::Array(vec![Reply::Int(1), Reply::Bulk(leader), Reply::Int(7)]);
+            bench.call(|sentinel, cx| sentinel.ask_answered(cx, peer, (None, 0), &answer));
+            let told = bench.sentinel.peers[peer].leader.as_deref() == Some(leader);
+            assert_eq!(told, counts, "{leader:?}");
+            assert_eq!(bench.log().len(), usize::from(counts), "{leader:?}");
+        }
     }
 
     #[test]

@@ -17,10 +17,11 @@
 use std::collections::BTreeMap;
 
 use super::Sentinel;
-use super::action::{Cx, LogLevel};
+use super::action::Cx;
 use super::event::Event;
 use super::failover::{Failover, State};
 use super::instance::{InstId, MasterId, Peer, PeerId, Role};
+use super::log_limit::LineKind;
 use super::timers::NEVER;
 use crate::util::defect::{Defect, defect};
 use crate::util::time::{Mono, Wall};
@@ -266,8 +267,8 @@ impl Sentinel {
         master.delay_logged_for = master.failover_start;
         let at = Wall { unix_ms: cx.wall.unix_ms + next.since(cx.now), ..cx.wall };
         let when = at.ctime();
-        let text = format!("Next failover delay: I will not start a failover before {when}");
-        cx.log(LogLevel::Notice, text);
+        let text = || format!("Next failover delay: I will not start a failover before {when}");
+        cx.log_limited(LineKind::FailoverDelay, text);
     }
 
     fn voted_for(&self, now: Mono, id: MasterId, leader: Vec<u8>) -> VotedFor {

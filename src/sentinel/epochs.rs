@@ -25,9 +25,10 @@
 #![forbid(unsafe_code)]
 
 use super::Sentinel;
-use super::action::{Cx, LogLevel};
+use super::action::Cx;
 use super::event::{Event, Subject};
 use super::instance::MasterId;
+use super::log_limit::LineKind;
 use crate::util::defect::{Defect, defect};
 use crate::util::time::Mono;
 
@@ -47,14 +48,10 @@ const ALLOWANCE: u64 = 1 << 24;
 /// So many of them come back every second.
 const REFILL_PER_S: u64 = 1 << 8;
 
-/// An epoch that is not accepted is logged at most this often.
-const LOG_PERIOD_MS: u64 = 60_000;
-
 /// What is left of the allowance, as the moment at which it is whole again.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EpochAllowance {
     whole_at: Mono,
-    refusal_logged: Option<Mono>,
 }
 
 impl EpochAllowance {
@@ -105,12 +102,9 @@ impl Sentinel {
     }
 
     pub(super) fn log_refused_epoch(&mut self, cx: &mut Cx, epoch: u64) {
-        let logged = &mut self.epoch_allowance.refusal_logged;
-        if logged.is_none_or(|at| cx.now.since(at) >= LOG_PERIOD_MS) {
-            *logged = Some(cx.now);
-            let why = "it would leave too few for later failovers";
-            cx.log(LogLevel::Warning, format!("Epoch {epoch} is not accepted: {why}"));
-        }
+        cx.log_limited(LineKind::EpochRefused, || {
+            format!("Epoch {epoch} is not accepted: it would leave too few for later failovers")
+        });
     }
 
     /// The epoch of the next failover of a master; `None`: there is none left.

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use super::Sentinel;
-use super::action::{Action, Cx, LogLevel};
+use super::action::{Cx, LogLevel};
 use super::event::{Event, Subject};
 use super::instance::{Addr, InstId, MasterId, ReconfState, ReplicaId};
 use super::link::{Channel, Sent};
@@ -196,7 +196,7 @@ impl Sentinel {
     }
 
     pub(super) fn crash(&mut self, cx: &mut Cx) {
-        cx.act(Action::Exit { code: SIMULATED_CRASH_CODE, clean: false });
+        cx.exit(SIMULATED_CRASH_CODE, false);
     }
 
     fn set_failover_state(&mut self, id: MasterId, state: State, since: Mono) {

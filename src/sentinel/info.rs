@@ -6,7 +6,7 @@ use super::action::Cx;
 use super::event::{Event, Subject};
 use super::failover::State;
 use super::instance::{Addr, InstId, MasterId, ReconfState, ReplicaId, Role};
-use super::names::{HostState, Origin};
+use super::names::{HostState, Origin, is_host};
 use super::pending_names::Waiter;
 use super::timers::NEVER;
 use crate::util::defect::{Defect, defect};
@@ -75,7 +75,7 @@ impl<'a> InfoView<'a> {
     /// Lines that count only behind `role:slave`.
     fn take_slave_line(&mut self, key: &[u8], value: &'a [u8]) {
         match key {
-            b"master_host" => self.master_host = Some(value),
+            b"master_host" if is_host(value) => self.master_host = Some(value),
             b"master_port" => {
                 self.master_port = parse_u64(value).and_then(|port| u16::try_from(port).ok());
             }

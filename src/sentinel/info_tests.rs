@@ -153,3 +153,17 @@ fn the_last_line_of_a_kind_counts() {
     let twice = parse("role:slave\nslave_repl_offset:1\nslave_repl_offset:2");
     assert_eq!(twice.repl_offset, Some(2));
 }
+
+#[test]
+fn a_master_host_is_a_host() {
+    let host = |host: &str| {
+        let text = format!("role:slave\r\nmaster_host:{host}\r\n");
+        parse(&text).master_host.map(<[u8]>::to_vec)
+    };
+    for good in ["10.0.0.9", "::1", "db-1.example", "b\u{fc}cher.example", &"h".repeat(255)] {
+        assert_eq!(host(good), Some(good.as_bytes().to_vec()), "{good:?}");
+    }
+    for bad in ["", "a b", "a\rb", "a\x1b[2J", "a\x7f", "a\u{9b}", &"h".repeat(256)] {
+        assert_eq!(host(bad), None, "{bad:?}");
+    }
+}

@@ -11,6 +11,7 @@ use super::Sentinel;
 use super::action::{Cx, LogLevel};
 use super::instance::{InstId, Loading};
 use super::link::{Channel, LinkId, Sent, Standing};
+use super::log_limit::LineKind;
 use super::refusal::{Command, Reason, Refusal, needs_no_password};
 use super::timers::NEVER;
 use crate::resp::reply::Reply;
@@ -58,13 +59,19 @@ impl Sentinel {
         error: &[u8],
     ) {
         let Some(holder) = self.links[link].holders.first() else { return };
-        let mut text = [what.as_bytes(), b" ", how.as_bytes(), b" "].concat();
-        text.extend_from_slice(&self.describe(*holder));
-        if !error.is_empty() {
-            text.extend_from_slice(b": ");
-            text.extend_from_slice(error);
-        }
-        cx.log(level, text);
+        let kind = match level {
+            LogLevel::Warning => LineKind::LinkRefused,
+            _ => LineKind::LinkAccepted,
+        };
+        cx.log_limited(kind, || {
+            let mut text = [what.as_bytes(), b" ", how.as_bytes(), b" "].concat();
+            text.extend_from_slice(&self.describe(*holder));
+            if !error.is_empty() {
+                text.extend_from_slice(b": ");
+                text.extend_from_slice(error);
+            }
+            text
+        });
     }
 
     /// `-NOAUTH` on the command connection. It is told once, as all else will be refused likewise,
@@ -249,8 +256,7 @@ impl Sentinel {
         }
         let how =
             if loading == Loading::No { " has loaded its data" } else { " is loading its data" };
-        let text = [self.describe(inst).as_slice(), how.as_bytes()].concat();
-        cx.log(LogLevel::Notice, text);
+        cx.log_limited(LineKind::Loading, || [&self.describe(inst), how.as_bytes()].concat());
         if loading == Loading::No {
             self.loaded(cx, inst);
         }

@@ -9,7 +9,8 @@
 //!   from which size on commands are bundled and hellos gathered.
 //! - [`info`] (5) with [`info_text`], [`hello`] (6), [`down`] (7), [`vote`] (8), [`epochs`].
 //! - [`election`], [`failover`], [`select`] (9), [`topology`] (10), [`tilt`] (11).
-//! - [`event`], [`scripts`], [`saves`]: what leaves the core. [`command`]: what operators ask for.
+//! - [`event`], [`log_limit`], [`scripts`], [`saves`]: what leaves the core. [`command`]: what
+//!   operators ask for.
 #![forbid(unsafe_code)]
 
 pub mod action;
@@ -28,6 +29,7 @@ pub mod info_text;
 pub mod instance;
 pub mod link;
 pub mod link_health;
+pub mod log_limit;
 pub mod names;
 pub mod pending_names;
 pub mod periodic;

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::Sentinel;
-use super::action::{Action, Cx, LogLevel};
+use super::action::{Action, Cx};
 use super::instance::{Addr, InstId, MasterId};
+use super::log_limit::LineKind;
 use super::pending_names::Waiters;
 use crate::util::ident::LookupId;
 use crate::util::time::Mono;
@@ -136,13 +137,21 @@ pub fn parse_ip(host: &[u8]) -> Option<IpAddr> {
     std::str::from_utf8(host).ok()?.parse().ok()
 }
 
+/// Whether this may be a host's name or address: nothing that would end a word or a line wherever
+/// it is written.
+pub(super) fn is_host(host: &[u8]) -> bool {
+    let fits = |text: &str| !text.chars().any(|c| c.is_control() || c.is_whitespace());
+    let len_fits = (1..=MAX_NAME_BYTES).contains(&host.len());
+    len_fits && std::str::from_utf8(host).is_ok_and(fits)
+}
+
 impl Sentinel {
     /// What is known of `host` now; starts a lookup where one is due.
     pub fn host_state(&mut self, cx: &mut Cx, host: &[u8], origin: Origin) -> HostState {
         if let Some(ip) = parse_ip(host) {
             return HostState::Known(ip);
         }
-        if !self.global.resolve_hostnames || host.is_empty() || host.len() > MAX_NAME_BYTES {
+        if !self.global.resolve_hostnames || !is_host(host) {
             return HostState::Bad;
         }
         let key = host.to_ascii_lowercase();
@@ -171,7 +180,7 @@ impl Sentinel {
         match self.host_state(cx, host, origin) {
             HostState::Known(ip) => Ok(ip),
             HostState::Bad => {
-                log_failure(cx, host);
+                log_unresolved(cx, host);
                 Err(HostState::Bad)
             }
             state @ (HostState::Pending | HostState::Busy) => Err(state),
@@ -208,7 +217,7 @@ impl Sentinel {
         if let Some((lookup, origin)) = given_up {
             self.names.ended(lookup, origin);
             if !overtakes {
-                log_failure(cx, key);
+                log_unresolved(cx, key);
             }
         }
     }
@@ -226,7 +235,7 @@ impl Sentinel {
         self.names.ended(lookup, origin);
         match ips.first() {
             Some(ip) => self.adopt_ip(cx, &key, *ip),
-            None => log_failure(cx, &key),
+            None => log_unresolved(cx, &key),
         }
         self.name_answered(cx, &key);
         Some(key)
@@ -256,7 +265,8 @@ impl Sentinel {
     }
 }
 
-fn log_failure(cx: &mut Cx, host: &[u8]) {
-    let host = String::from_utf8_lossy(host);
-    cx.log(LogLevel::Warning, format!("Failed to resolve hostname '{host}'"));
+/// In the words of the field. The name may be anybody's, and of any length.
+fn log_unresolved(cx: &mut Cx, host: &[u8]) {
+    let text = || [b"Failed to resolve hostname '", host, b"'"].concat();
+    cx.log_limited(LineKind::UnresolvedHost, text);
 }

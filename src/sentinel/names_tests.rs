@@ -124,6 +124,16 @@ fn names_and_their_number_have_limits() {
 }
 
 #[test]
+fn what_cannot_be_a_name_is_not_looked_up() {
+    let mut bench = with_names();
+    for host in ["a\nb", "a b", "a\0", "\x7f", "\t", "a\u{85}", "\u{2028}", "10.0.0.1\n"] {
+        assert_eq!(state(&mut bench, host), HostState::Bad, "{host:?}");
+    }
+    assert_eq!(lookups(&mut bench), []);
+    assert_eq!(state(&mut bench, "b\u{fc}cher.example"), HostState::Pending);
+}
+
+#[test]
 fn equal_addresses() {
     let named = |host: &str, ip: Option<&str>, port| Addr {
         host: host.as_bytes().to_vec(),

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use super::Sentinel;
 use super::action::{Action, Cx, LogLevel};
 use super::event::{Event, Subject};
+use super::log_limit::LineKind;
 use crate::util::ident::JobId;
 use crate::util::time::Mono;
 
@@ -129,7 +130,8 @@ impl Sentinel {
                 } else {
                     job.start_at = cx.now.after(self.periods.script_retry_delay_ms);
                 }
-                cx.log(LogLevel::Warning, format!("Can't fork for a script: {reason}"));
+                let why = || format!("Can't fork for a script: {reason}");
+                cx.log_limited(LineKind::ScriptNotStarted, why);
                 self.event(cx, Event::warning("-script-error"), Subject::None, &text);
             }
         }

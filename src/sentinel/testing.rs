@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::action::{Action, Cx, LogLevel, Outbox};
 use super::instance::{Addr, MasterId};
+use super::log_limit::LogLimits;
 use super::setup::{GlobalConfig, HostPort, MasterConfig, MasterOptions};
 use super::{Sentinel, Surroundings};
 use crate::util::ident::ConnId;
@@ -44,6 +45,7 @@ pub struct Bench {
     rng: Rng,
     actions: Vec<Action>,
     out: Buffers,
+    log_limits: LogLimits,
 }
 
 impl Bench {
@@ -59,6 +61,7 @@ impl Bench {
             rng: Rng::new(7),
             actions: Vec::new(),
             out: Buffers::default(),
+            log_limits: LogLimits::default(),
         }
     }
 
@@ -71,6 +74,7 @@ impl Bench {
             rng: &mut self.rng,
             actions: &mut self.actions,
             out: &mut self.out,
+            log_limits: &mut self.log_limits,
         };
         call(&mut self.sentinel, cx)
     }

@@ -7,10 +7,11 @@
 use std::cmp::Ordering;
 
 use super::Sentinel;
-use super::action::{Cx, LogLevel};
+use super::action::Cx;
 use super::event::{Event, Subject};
 use super::failover::State;
 use super::instance::{InstId, MasterId};
+use super::log_limit::LineKind;
 use super::names::{Origin, parse_ip};
 use crate::util::defect::{Defect, defect};
 
@@ -208,8 +209,8 @@ impl Sentinel {
 
     fn vote_lost(&mut self, cx: &mut Cx, id: MasterId, vote: &Vote) {
         let epoch = vote.epoch;
-        let text = format!("The vote in epoch {epoch} could not be saved and is not given");
-        cx.log(LogLevel::Warning, text);
+        let text = || format!("The vote in epoch {epoch} could not be saved and is not given");
+        cx.log_limited(LineKind::VoteNotSaved, text);
         self.saves.touch_master(id);
         if vote.leader.as_ref() == Some(&self.myid) {
             self.own_vote_lost(cx, id, epoch);

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::call::{Call, text};
-use crate::sentinel::action::{Action, LogLevel};
+use crate::sentinel::action::LogLevel;
 
 /// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] | ABORT`: leaves at once; nothing is saved either way,
 /// since the file is never behind.
@@ -25,5 +25,5 @@ pub fn shutdown(call: &mut Call<'_, '_>) {
         return call.error(b"ERR No shutdown in progress.");
     }
     call.cx.log(LogLevel::Notice, "User requested shutdown...");
-    call.cx.act(Action::Exit { code: 0, clean: true });
+    call.cx.exit(0, true);
 }

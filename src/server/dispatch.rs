@@ -11,6 +11,7 @@ use crate::resp::request::{Limits, ProtocolError, Request};
 use crate::resp::write;
 use crate::sentinel::Sentinel;
 use crate::sentinel::action::{Action, Cx, LogLevel};
+use crate::sentinel::log_limit::LineKind;
 use crate::util::ident::ConnId;
 
 /// Most bytes of unread requests of one client.
@@ -26,8 +27,6 @@ const AUTHENTICATED: Limits =
 const ECHO_MAX_BYTES: usize = 128;
 /// Most clients that go on in one turn.
 const RESUMED_PER_TURN: usize = 256;
-/// One warning in this time about clients that speak HTTP.
-const HTTP_WARNING_MS: u64 = 60_000;
 
 impl Server {
     /// Runs what `bytes` complete, and keeps the rest.
@@ -101,9 +100,11 @@ impl Server {
         let Some(client) = self.clients.get_mut(&conn) else { return };
         client.query = rest;
         if client.query.len() > QUERY_MAX_BYTES {
-            let line = client.describe(cx.now, self.settings.unixsocket.as_deref().unwrap_or(b""));
-            let text = [b"Closing client that reached max query buffer length: ", &line[..]];
-            cx.log(LogLevel::Warning, text.concat());
+            let path = self.settings.unixsocket.as_deref().unwrap_or(b"");
+            let (now, what) = (cx.now, b"Closing client that reached max query buffer length: ");
+            cx.log_limited(LineKind::QueryTooLong, || {
+                [&what[..], &client.describe(now, path)].concat()
+            });
             self.close(cx, conn);
         }
     }
@@ -169,10 +170,11 @@ impl Server {
         let reason = error.text();
         if self.logs(LogLevel::Verbose) {
             let Some(client) = self.clients.get(&conn) else { return };
-            let line = client.describe(cx.now, self.unixsocket());
-            let shown = reason.escape_ascii().to_string();
-            let text = [b"Protocol error (", shown.as_bytes(), b") from client: ", &line];
-            cx.log(LogLevel::Verbose, text.concat());
+            let (now, path) = (cx.now, self.unixsocket());
+            cx.log_limited(LineKind::ProtocolError, || {
+                let line = client.describe(now, path);
+                [b"Protocol error (", &reason[..], b") from client: ", &line].concat()
+            });
         }
         self.stats.errors += 1;
         let out = self.writer(cx.out, conn);
@@ -279,18 +281,16 @@ impl Server {
 
     /// A browser that was tricked into talking to us must not get its next line run.
     fn refuse_http(&mut self, cx: &mut Cx, conn: ConnId) {
-        let is_due = |last| cx.now.since(last) >= HTTP_WARNING_MS;
-        if self.last_http_warning.is_none_or(is_due) {
-            self.last_http_warning = Some(cx.now);
+        cx.log_limited(LineKind::HttpRequest, || {
             let client = self.clients.get(&conn);
             let from = client.map(|c| c.addresses(self.unixsocket()).0).unwrap_or_default();
-            let text = [
+            [
                 b"Possible SECURITY ATTACK: ",
                 &from[..],
                 b" speaks HTTP (POST or Host:), as in cross protocol scripting. Connection closed.",
-            ];
-            cx.log(LogLevel::Warning, text.concat());
-        }
+            ]
+            .concat()
+        });
         self.close(cx, conn);
     }
 }

@@ -13,6 +13,7 @@ use crate::resp::request::Spare;
 use crate::resp::write::Dialect;
 use crate::sentinel::Sentinel;
 use crate::sentinel::action::{Action, Cx, LogLevel, Outbox};
+use crate::sentinel::log_limit::LineKind;
 use crate::util::ident::ConnId;
 use crate::util::time::Mono;
 
@@ -110,7 +111,6 @@ pub struct Server {
     spare: Spare,
     /// Takes replies that nobody gets.
     sink: Vec<u8>,
-    last_http_warning: Option<Mono>,
     last_idle_check: Mono,
 }
 
@@ -141,7 +141,6 @@ impl Server {
             running: None,
             spare: Spare::default(),
             sink: Vec::new(),
-            last_http_warning: None,
             last_idle_check: now,
         };
         server.users_changed();
@@ -178,12 +177,10 @@ impl Server {
         let user = Arc::clone(self.users.default_user());
         let client = Client::new(conn, self.next_client_id, endpoint, fd, cx.now, user);
         if self.logs(LogLevel::Verbose) {
-            let path = self.settings.unixsocket.as_deref().unwrap_or_default();
-            let text = match endpoint {
+            cx.log_limited(LineKind::Accepted, || match endpoint {
                 Endpoint::Tcp { .. } => [b"Accepted ", &client.addresses(b"").0[..]].concat(),
-                Endpoint::Unix => [b"Accepted connection to ", path].concat(),
-            };
-            cx.log(LogLevel::Verbose, text);
+                Endpoint::Unix => [b"Accepted connection to ", self.unixsocket()].concat(),
+            });
         }
         let refusal = if self.is_full() {
             Some(&b"ERR max number of clients reached"[..])
@@ -232,8 +229,10 @@ impl Server {
         self.lingering.remove(&conn);
         let Some(client) = self.forget(conn) else { return };
         if self.logs(LogLevel::Verbose) {
-            let line = client.describe(cx.now, self.unixsocket());
-            cx.log(LogLevel::Verbose, [b"Client closed connection ", &line[..]].concat());
+            let (now, path) = (cx.now, self.unixsocket());
+            cx.log_limited(LineKind::ClientClosed, || {
+                [b"Client closed connection ", &client.describe(now, path)[..]].concat()
+            });
         }
     }
 
@@ -384,13 +383,12 @@ impl Server {
             .over_soft_since
             .is_some_and(|since| cx.now.since(since) > limit.soft_s.saturating_mul(1000));
         if is_over(limit.hard_bytes, client.unsent) || too_long {
-            let line = client.describe(cx.now, self.settings.unixsocket.as_deref().unwrap_or(b""));
-            let text = [
-                b"Client ",
-                &line[..],
-                b" scheduled to be closed ASAP for overcoming of output buffer limits.",
-            ];
-            cx.log(LogLevel::Warning, text.concat());
+            let path = self.settings.unixsocket.as_deref().unwrap_or(b"");
+            let now = cx.now;
+            cx.log_limited(LineKind::OutputTooLong, || {
+                let why = b" scheduled to be closed ASAP for overcoming of output buffer limits.";
+                [b"Client ", &client.describe(now, path)[..], why].concat()
+            });
             self.close(cx, conn);
         }
     }
@@ -404,7 +402,7 @@ impl Server {
         };
         let idle: Vec<_> = self.clients.values().filter(is_idle).map(|c| c.conn).collect();
         for conn in idle {
-            cx.log(LogLevel::Verbose, "Closing idle client");
+            cx.log_limited(LineKind::ClientIdle, || "Closing idle client");
             self.close(cx, conn);
         }
     }

@@ -5,7 +5,7 @@ use super::call::Call;
 use super::sentinel_set::MAX_MS;
 use crate::resp::write;
 use crate::sentinel::Simulate;
-use crate::sentinel::action::LogLevel;
+use crate::sentinel::log_limit::LineKind;
 use crate::sentinel::periods::Periods;
 use crate::util::num;
 
@@ -92,9 +92,11 @@ pub fn simulate_failure(call: &mut Call<'_, '_>) {
         }
         // As in the field, what stands before a bad word stays switched on.
         call.sentinel.set_simulation(simulate);
-        let point = String::from_utf8_lossy(word).to_ascii_lowercase();
-        let text = format!("Failure simulation: this Sentinel will exit at {point}");
-        call.cx.log(LogLevel::Warning, text);
+        let text = || {
+            let point = String::from_utf8_lossy(word).to_ascii_lowercase();
+            format!("Failure simulation: this Sentinel will exit at {point}")
+        };
+        call.cx.log_limited(LineKind::FailureSimulation, text);
     }
     call.ok();
 }

@@ -36,6 +36,7 @@ use super::sockets::{FIRST_SLOT, Stream, Table};
 use super::system;
 use crate::node::Closed;
 use crate::sentinel::action::{Action, Question};
+use crate::sentinel::log_limit::LogLimits;
 use crate::util::ident::{AskId, CheckId, ConnId, JobId};
 use crate::util::time::Mono;
 
@@ -119,7 +120,7 @@ pub struct EventLoop<M> {
     pub(super) ready: Vec<Token>,
     /// When to accept again after descriptors ran out; `None`: accepting.
     pub(super) accept_again: Option<Mono>,
-    pub(super) accept_complaint: Option<Mono>,
+    pub(super) log_limits: LogLimits,
     /// Connections to flush beside those that the core names.
     pub(super) to_flush: Vec<ConnId>,
     /// Their peer takes nothing more: the core hears of it in the next turn.
@@ -180,7 +181,7 @@ impl<M: Machine> EventLoop<M> {
             pacer: Pacer::default(),
             ready: Vec::new(),
             accept_again: None,
-            accept_complaint: None,
+            log_limits: LogLimits::default(),
             to_flush: Vec::new(),
             broken: Vec::new(),
             gone: Vec::new(),
@@ -486,6 +487,9 @@ impl<M: Machine> EventLoop<M> {
             self.cpu_due = self.now.after(CPU_TIMES_EVERY_MS);
             self.machine.cpu_times(system::cpu_times());
             self.drain();
+            for (level, text) in self.log_limits.take_due(self.now) {
+                logging::write(level, text.as_bytes());
+            }
         }
         if self.now >= self.memory_due && !self.more_due {
             self.memory_due = self.now.after(MEMORY_EVERY_MS);

@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, OsStr};
 use std::fs::{self, OpenOptions};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use nix::unistd::{AccessFlags, access};
@@ -48,8 +48,11 @@ impl Files for SystemFiles {
         found
     }
 
-    fn chdir(&mut self, dir: &[u8]) -> Result<(), String> {
-        std::env::set_current_dir(path(dir)).map_err(|e| reason(&e))
+    fn chdir(&mut self, dir: &[u8]) -> Result<Vec<u8>, String> {
+        std::env::set_current_dir(path(dir)).map_err(|e| reason(&e))?;
+        // A directory above it that was renamed or may not be read: then what was asked for.
+        let now = std::env::current_dir().map(|now| now.into_os_string().into_vec());
+        Ok(now.unwrap_or_else(|_| dir.to_vec()))
     }
 
     fn is_executable(&mut self, file: &[u8]) -> bool {

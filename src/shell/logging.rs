@@ -5,10 +5,12 @@
 //! crate. The filter is the configuration's alone: the environment is never asked.
 #![forbid(unsafe_code)]
 
-use std::fmt;
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
+use std::panic::Location;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,15 +18,13 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::clock::ClockSource;
 use super::files;
-use super::log_line::Style;
+use super::log_line::{Style, clean};
 use super::syslog::Syslog;
 use super::system::reason;
 use crate::config::settings::{LogFormat, Settings};
 use crate::sentinel::action::LogLevel;
 use crate::util::time::Wall;
 
-/// Target of records that carry bytes, one character per byte (the log crate knows text only).
-const BYTES: &str = "bytes";
 /// Target of the lines that tell of a signal; they have a shape of their own.
 const SIGNAL: &str = "signal";
 
@@ -131,10 +131,34 @@ impl Logs {
         self.lock().write_out();
     }
 
-    /// As [`Logs::write_out`], for a panic, which may have come while a line was written.
-    pub fn write_out_at_panic(&self) {
-        if let Ok(mut output) = self.0.try_lock() {
-            output.write_out();
+    /// From now on a panic is a line of the log and of standard error, as clean as any other.
+    pub fn take_panics(&self) {
+        let logs = self.clone();
+        std::panic::set_hook(Box::new(move |panic| {
+            let text = panic_text(panic.location(), panic.payload());
+            logs.write_out_at_panic(&text);
+            let mut stderr = io::stderr().lock();
+            let _ = writeln!(stderr, "{text}");
+            let trace = Backtrace::capture();
+            if trace.status() == BacktraceStatus::Captured {
+                let _ = writeln!(stderr, "{trace}");
+            }
+        }));
+    }
+
+    /// As [`Logs::write_out`], and then `text`, for a panic, which may have come while a line was
+    /// written: then nothing is.
+    fn write_out_at_panic(&self, text: &str) {
+        let Ok(mut output) = self.0.try_lock() else { return };
+        output.write_out();
+        // Where standard output is the log, whoever reads it has standard error too.
+        if output.file.is_some() {
+            let wall = ClockSource::default().wall();
+            let line = output.style.line(std::process::id(), wall, Level::Warn, text);
+            let _ = output.write(line.as_bytes());
+        }
+        if let Some(syslog) = &mut output.syslog {
+            syslog.send(Level::Warn, text);
         }
     }
 
@@ -211,56 +235,52 @@ impl Log for Loggers {
     fn flush(&self) {}
 }
 
-/// Bytes as characters, one for each, so that they pass through the log crate unharmed.
-struct AsChars<'a>(&'a [u8]);
-
-impl fmt::Display for AsChars<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| fmt::Write::write_char(f, char::from(*byte)))
-    }
+/// The text of a record: here all lines pass, ours and those of libraries.
+fn text_of(record: &Record<'_>) -> String {
+    clean(record.args().to_string().as_bytes())
 }
 
-/// The bytes of a record.
-fn text_of(record: &Record<'_>) -> Vec<u8> {
-    let text = record.args().to_string();
-    match record.target() {
-        // All characters came from bytes, so none is lost by the cast.
-        BYTES => text.chars().map(|c| c as u32 as u8).collect(),
-        _ => text.into_bytes(),
-    }
+/// What is said of a panic, on one line.
+fn panic_text(place: Option<&Location<'_>>, payload: &dyn Any) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let place = place.map(|place| format!(" at {place}")).unwrap_or_default();
+    clean(format!("panicked{place}: {}", text.unwrap_or_default()).as_bytes())
 }
 
 /// One line as it is written, with its end. A line that tells of a signal has a shape of its own
 /// among lines of the legacy format.
-fn line_of(record: &Record<'_>, style: Style, wall: Wall) -> Vec<u8> {
+fn line_of(record: &Record<'_>, style: Style, wall: Wall) -> String {
     let (pid, text) = (std::process::id(), text_of(record));
     if record.target() != SIGNAL || style.format != LogFormat::Legacy {
         return style.line(pid, wall, record.level(), &text);
     }
-    let mut line = format!("{pid}:signal-handler ({}) ", wall.unix_ms / 1000).into_bytes();
-    line.extend_from_slice(&text);
-    line.push(b'\n');
-    line
+    format!("{pid}:signal-handler ({}) {text}\n", wall.unix_ms / 1000)
 }
 
 /// Installs the logger of the process, on standard output at notice until it is configured.
 /// A second call (tests) leaves the first logger in place.
 pub fn install() -> Logs {
     let logs = Logs(Arc::default());
+    let lines = lines_to(&logs);
+    let _ = log::set_boxed_logger(Box::new(Loggers { lines, output: logs.clone() }));
+    set_level(Some(LogLevel::Notice));
+    logs
+}
+
+/// Formats lines, and writes them where `logs` says.
+fn lines_to(logs: &Logs) -> env_logger::Logger {
     let clock = Mutex::new(ClockSource::default());
     let styles = logs.clone();
-    let lines = env_logger::Builder::new()
+    env_logger::Builder::new()
         .filter_level(LevelFilter::Trace)
         .target(env_logger::Target::Pipe(Box::new(Sink(logs.clone()))))
         .format(move |out, record| {
             let wall = clock.lock().unwrap_or_else(PoisonError::into_inner).wall();
             let style = styles.lock().style;
-            out.write_all(&line_of(record, style, wall))
+            out.write_all(line_of(record, style, wall).as_bytes())
         })
-        .build();
-    let _ = log::set_boxed_logger(Box::new(Loggers { lines, output: logs.clone() }));
-    set_level(Some(LogLevel::Notice));
-    logs
+        .build()
 }
 
 /// Lets lines of `level` and above through; `None`: nothing at all.
@@ -277,9 +297,10 @@ fn level_of(level: LogLevel) -> Level {
     }
 }
 
-/// Writes a line of bytes.
+/// Writes a line of any bytes.
 pub fn write(level: LogLevel, text: &[u8]) {
-    log::log!(target: BYTES, level_of(level), "{}", AsChars(text));
+    // Cleaned here already, as it may be much longer than what is kept of it.
+    log::log!(level_of(level), "{}", clean(text));
 }
 
 /// Writes a line that tells of a signal: `<pid>:signal-handler (<unix seconds>) <text>`.
@@ -290,8 +311,9 @@ pub fn write_signal(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::net::UnixDatagram;
 
-    fn record_line(target: &str, args: fmt::Arguments<'_>) -> Vec<u8> {
+    fn record_line(target: &str, args: std::fmt::Arguments<'_>) -> String {
         let record = Record::builder().target(target).level(Level::Info).args(args).build();
         line_of(&record, Style::default(), Wall::default())
     }
@@ -300,16 +322,48 @@ mod tests {
     fn lines_of_signals_have_their_own_shape() {
         let pid = std::process::id();
         let line = record_line(SIGNAL, format_args!("Received"));
-        assert_eq!(line, format!("{pid}:signal-handler (0) Received\n").as_bytes());
+        assert_eq!(line, format!("{pid}:signal-handler (0) Received\n"));
         let line = record_line("other", format_args!("hello"));
-        assert_eq!(line, format!("{pid}:X 01 Jan 1970 00:00:00.000 * hello\n").as_bytes());
+        assert_eq!(line, format!("{pid}:X 01 Jan 1970 00:00:00.000 * hello\n"));
+    }
+
+    /// Whichever crate a line comes from, and whichever way it goes.
+    #[test]
+    fn a_line_is_one_line_in_file_and_syslog() {
+        let dir = crate::shell::testing::TempDir::new("clean");
+        let (path, socket) = (dir.path().join("x.log"), dir.path().join("syslog"));
+        let daemon = UnixDatagram::bind(&socket).unwrap();
+        let logs = Logs(Arc::default());
+        *logs.lock() = Output {
+            file: Some(LogFile { path: path.clone(), open: None }),
+            syslog: Some(Syslog::at(socket.to_str().unwrap())),
+            ..Output::default()
+        };
+        let loggers = Loggers { lines: lines_to(&logs), output: logs.clone() };
+        let text = format!("x\n1:X +switch-master\x1b {}", "y".repeat(2000));
+        for target in [SIGNAL, "mio"] {
+            let args = format_args!("{text}");
+            loggers.log(&Record::builder().target(target).level(Level::Info).args(args).build());
+        }
+        let shown = "x\\n1:X +switch-master\\x1b yyy";
+        let log = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(log.lines().filter(|line| line.contains(shown)).count(), 2, "{log}");
+        assert_eq!(log.lines().count(), 2, "{log}");
+        assert!(log.lines().all(|line| line.len() < 1100), "{log}");
+        let mut buf = [0; 3000];
+        let n = daemon.recv(&mut buf).unwrap();
+        let sent = std::str::from_utf8(&buf[..n]).unwrap();
+        assert!(sent.contains(shown) && sent.ends_with(" more bytes]") && n < 1100, "{sent}");
     }
 
     #[test]
-    fn bytes_survive() {
-        let all: Vec<u8> = (0..=255).collect();
-        let line = record_line(BYTES, format_args!("{}", AsChars(&all)));
-        assert!(line.ends_with(&[&all[..], b"\n"].concat()));
+    fn a_panic_is_one_line() {
+        let place = Location::caller();
+        let (short, long): (&str, String) = ("a\nb\x1b", "x".repeat(2000));
+        let text = panic_text(Some(place), &short);
+        assert_eq!(text, format!("panicked at {place}: a\\nb\\x1b"));
+        assert!(panic_text(Some(place), &long).ends_with(" more bytes]"));
+        assert_eq!(panic_text(None, &7), "panicked: ");
     }
 
     #[test]
@@ -346,11 +400,13 @@ mod tests {
         // A panic loses none of them, and does not wait for a line that is being written.
         sink.write_all(b"7\n").unwrap();
         let writing = logs.lock();
-        logs.write_out_at_panic();
+        logs.write_out_at_panic("panicked");
         drop(writing);
         assert!(text().ends_with(b"\n6\n"));
-        logs.write_out_at_panic();
-        assert!(text().ends_with(b"\n7\n"));
+        logs.write_out_at_panic("panicked");
+        let end = text().split_off(text().len() - b"# panicked\n".len());
+        assert_eq!(end, b"# panicked\n");
+        assert!(text().windows(3).any(|bytes| bytes == b"\n7\n"));
     }
 
     #[test]

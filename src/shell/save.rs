@@ -20,7 +20,6 @@ const COPY_SUFFIX: &str = ".last-good";
 const TEMP_NAME_TRIES: u32 = 16;
 /// As deep as the kernel follows.
 const SYMLINKS_MAX: u32 = 40;
-const NEW_FILE_MODE: u32 = 0o644;
 /// A config file is small; anything above is not one, and would be held in memory.
 const FILE_BYTES_MAX: u64 = 256 << 20;
 
@@ -32,6 +31,9 @@ pub type TempName = Arc<Mutex<Option<PathBuf>>>;
 pub struct Saver {
     path: PathBuf,
     temp: TempName,
+    /// Mode and owner of the file when it was last there: what a new one gets if it is lost. It
+    /// may hold passwords, so a file that never was is for its owner alone.
+    known: Option<Metadata>,
     /// The last good text, while the file may be torn: a write in place failed half-way.
     last_good: Option<Vec<u8>>,
     /// A rename was refused: a file that is mounted by itself stays so, and each further try
@@ -48,7 +50,8 @@ enum Refused {
 
 impl Saver {
     pub fn new(path: PathBuf) -> Saver {
-        Saver { path, temp: Arc::default(), last_good: None, rename_refused: false }
+        let known = fs::metadata(&path).ok().filter(Metadata::is_file);
+        Saver { path, temp: Arc::default(), known, last_good: None, rename_refused: false }
     }
 
     /// A saver of another file, whose temporary file is kept account of in the same place.
@@ -70,14 +73,16 @@ impl Saver {
     fn try_save(&mut self, rewrite: impl FnOnce(&[u8]) -> Vec<u8>) -> io::Result<()> {
         let target = follow_links(&self.path)?;
         let present = read_present(&target)?;
-        let meta = present.as_ref().map(|(_, meta)| meta.clone());
+        if let Some((_, meta)) = &present {
+            self.known = Some(meta.clone());
+        }
         let old = match (&self.last_good, present) {
             (Some(good), _) => good.clone(),
             (None, Some((text, _))) => text,
             (None, None) => Vec::new(),
         };
         let new = rewrite(&old);
-        match self.replace(&target, meta.as_ref(), &new) {
+        match self.replace(&target, &new) {
             Ok(()) => self.last_good = None,
             Err(Refused::Failed(e)) => return Err(e),
             Err(Refused::ByDirectory) => write_in_place(&target, old, &new, &mut self.last_good)?,
@@ -86,18 +91,13 @@ impl Saver {
     }
 
     /// Temporary file, mode and owner of the old one, write, sync, rename, sync the directory.
-    fn replace(
-        &mut self,
-        target: &Path,
-        old: Option<&Metadata>,
-        text: &[u8],
-    ) -> Result<(), Refused> {
+    fn replace(&mut self, target: &Path, text: &[u8]) -> Result<(), Refused> {
         if self.rename_refused {
             return Err(Refused::ByDirectory);
         }
         let (file, temp) = create_temp(target).map_err(by_directory)?;
         self.set_temp(Some(temp.clone()));
-        let result = fill(&file, old, text)
+        let result = fill(&file, self.known.as_ref(), text)
             .map_err(Refused::Failed)
             .and_then(|()| fs::rename(&temp, target).map_err(by_directory));
         self.rename_refused = matches!(result, Err(Refused::ByDirectory));
@@ -198,19 +198,9 @@ fn fill(mut file: &File, old: Option<&Metadata>, text: &[u8]) -> io::Result<()> 
         // An owner that we may not give away is no reason to lose the state: the file is then
         // ours, as the field's programs leave it. The mode comes last, as chown clears bits of it.
         let _ = std::os::unix::fs::fchown(file, Some(old.uid()), Some(old.gid()));
+        file.set_permissions(fs::Permissions::from_mode(old.mode() & 0o7777))?;
     }
-    let mode = old.map_or_else(new_file_mode, |old| old.mode() & 0o7777);
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.sync_all()
-}
-
-/// 0644 less the umask, which can only be read by setting it; the disk thread would race with
-/// others if it did, so it is read from the kernel's report.
-fn new_file_mode() -> u32 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-    let umask = umask.and_then(|text| u32::from_str_radix(text.trim(), 8).ok());
-    NEW_FILE_MODE & !umask.unwrap_or(0o022)
 }
 
 fn sync_directory(file: &Path) -> io::Result<()> {

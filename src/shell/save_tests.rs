@@ -51,7 +51,34 @@ fn reads_afresh_and_creates_again() {
     fs::remove_file(&path).unwrap();
     saver.save(|old| [old, b"four\n"].concat()).unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"four\n");
-    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777 & !0o644, 0);
+}
+
+/// It holds passwords: nobody may read a new one who could not read the one before.
+#[test]
+fn a_file_that_was_lost_gets_the_mode_and_owner_it_had() {
+    let attributes = |path: &Path| {
+        let meta = fs::metadata(path).unwrap();
+        (meta.mode() & 0o7777, meta.uid(), meta.gid())
+    };
+    let dir = TempDir::new("save");
+    let path = file_with(&dir, "old\n");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let _ = std::os::unix::fs::chown(&path, Some(12345), Some(23456));
+    let before = attributes(&path);
+    // Known from the start, and then from each save.
+    let mut saver = Saver::new(path.clone());
+    fs::remove_file(&path).unwrap();
+    saver.save(|_| b"one\n".to_vec()).unwrap();
+    assert_eq!(attributes(&path), before);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    saver.save(|_| b"two\n".to_vec()).unwrap();
+    fs::remove_file(&path).unwrap();
+    saver.save(|_| b"three\n".to_vec()).unwrap();
+    assert_eq!(attributes(&path).0, 0o600);
+    // One that never was is for its owner alone, whatever the umask.
+    let path = dir.path().join("new.conf");
+    Saver::new(path.clone()).save(|_| b"new\n".to_vec()).unwrap();
+    assert_eq!(attributes(&path).0, 0o600);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::event_loop::{End, EventLoop, Parts};
 use super::files::{self, SystemFiles};
 use super::limits::{self, Outcome};
 use super::listen::{self, Opened};
+use super::log_line::clean;
 use super::logging::{self, Logs};
 use super::notify::Supervisor;
 use super::signals::Signals;
@@ -56,11 +57,7 @@ struct Config {
 pub fn run(program: &Path, args: RunArgs) -> i32 {
     system::use_one_heap_arena();
     let logs = logging::install();
-    let (logs_at_panic, say) = (logs.clone(), std::panic::take_hook());
-    std::panic::set_hook(Box::new(move |panic| {
-        logs_at_panic.write_out_at_panic();
-        say(panic);
-    }));
+    logs.take_panics();
     match try_run(program, args, &logs) {
         Ok(code) => code,
         Err(Refusal::Said) => 1,
@@ -173,23 +170,21 @@ fn read_stdin() -> Result<Vec<u8>, Refusal> {
     Ok(text)
 }
 
-/// The text for standard error when a line cannot be taken.
-fn fatal_block(error: &LoadError) -> Vec<u8> {
-    let mut text = format!("\n*** FATAL CONFIG FILE ERROR ({NAME} {VERSION}) ***\n").into_bytes();
+/// The text for standard error when a line cannot be taken; the line may hold anything.
+fn fatal_block(error: &LoadError) -> String {
+    let mut text = format!("\n*** FATAL CONFIG FILE ERROR ({NAME} {VERSION}) ***\n");
     if error.line_number > 0 {
-        let line = format!("Reading the configuration file, at line {}\n>>> '", error.line_number);
-        text.extend_from_slice(line.as_bytes());
-        text.extend_from_slice(&error.line);
-        text.extend_from_slice(b"'\n");
+        let (number, line) = (error.line_number, clean(&error.line));
+        text.push_str(&format!("Reading the configuration file, at line {number}\n>>> '{line}'\n"));
     }
-    text.extend_from_slice(error.reason.as_bytes());
-    text.push(b'\n');
+    text.push_str(&clean(error.reason.as_bytes()));
+    text.push('\n');
     text
 }
 
-fn say_fatal(text: &[u8]) {
+fn say_fatal(text: &str) {
     // Nobody to tell if standard error is closed.
-    let _ = std::io::stderr().write_all(text);
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// `--check-config FILE`: whether the file would be loaded.
@@ -198,7 +193,7 @@ pub fn check_config(file: &Path) -> i32 {
         .and_then(fs::read)
         .map_err(|e| {
             let reason = reason(&e);
-            format!("{CANNOT_OPEN} '{}': {reason}\n", file.display()).into_bytes()
+            format!("{CANNOT_OPEN} '{}': {reason}\n", file.display())
         })
         .and_then(|text| {
             load(&text, None, &[], &mut SystemFiles)
@@ -368,14 +363,14 @@ mod tests {
     fn fatal_blocks() {
         let error = LoadError {
             line_number: 3,
-            line: b"port x\xff".to_vec(),
+            line: b"port x\x1b\xff".to_vec(),
             reason: "argument couldn't be parsed into an integer".to_string(),
         };
         let head = format!("\n*** FATAL CONFIG FILE ERROR ({NAME} {VERSION}) ***\n");
-        let body = b"Reading the configuration file, at line 3\n>>> 'port x\xff'\n\
+        let body = "Reading the configuration file, at line 3\n>>> 'port x\\x1b\\xff'\n\
             argument couldn't be parsed into an integer\n";
-        assert_eq!(fatal_block(&error), [head.as_bytes(), body].concat());
-        let error = LoadError { line_number: 0, line: Vec::new(), reason: "why".to_string() };
-        assert_eq!(fatal_block(&error), [head.as_bytes(), b"why\n"].concat());
+        assert_eq!(fatal_block(&error), head.clone() + body);
+        let error = LoadError { line_number: 0, line: Vec::new(), reason: "a\nb".to_string() };
+        assert_eq!(fatal_block(&error), head + "a\\nb\n");
     }
 }

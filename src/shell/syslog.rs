@@ -45,9 +45,15 @@ impl Syslog {
         }
     }
 
+    /// One that sends to the socket at `path`, with usual settings.
+    #[cfg(test)]
+    pub fn at(path: &str) -> Syslog {
+        Syslog { path: path.to_string(), ..Syslog::new(b"sentinel", b"local0") }
+    }
+
     /// Sends a line; it is lost if the log daemon is gone or does not keep up, because waiting for
     /// it would stop the whole process.
-    pub fn send(&mut self, level: Level, text: &[u8]) {
+    pub fn send(&mut self, level: Level, text: &str) {
         let message = self.message(level, text);
         for _ in 0..2 {
             if self.socket.is_none() {
@@ -61,7 +67,7 @@ impl Syslog {
         }
     }
 
-    fn message(&mut self, level: Level, text: &[u8]) -> Vec<u8> {
+    fn message(&mut self, level: Level, text: &str) -> Vec<u8> {
         let severity = match level {
             Level::Error | Level::Warn => 4,
             Level::Info => 5,
@@ -75,7 +81,7 @@ impl Syslog {
         let mut message = format!("<{priority}>{stamp} ").into_bytes();
         message.extend_from_slice(&self.ident);
         message.extend_from_slice(format!("[{}]: ", std::process::id()).as_bytes());
-        message.extend_from_slice(text);
+        message.extend_from_slice(text.as_bytes());
         message
     }
 }
@@ -98,14 +104,14 @@ mod tests {
         let daemon = UnixDatagram::bind(&path).unwrap();
         let mut syslog = Syslog::new(b"sentinel", b"LOCAL1");
         syslog.path = path.to_str().unwrap().to_string();
-        syslog.send(Level::Info, b"\xffhello");
+        syslog.send(Level::Info, "hello");
         let mut buf = [0; 200];
         let n = daemon.recv(&mut buf).unwrap();
         let text = &buf[..n];
         assert!(text.starts_with(b"<141>"));
         let end = format!(" sentinel[{}]: ", std::process::id());
-        assert!(text.ends_with(&[end.as_bytes(), b"\xffhello"].concat()));
+        assert!(text.ends_with(&[end.as_bytes(), b"hello"].concat()));
         // `<141>` and `Nov 22 04:08:41`.
-        assert_eq!(n, 5 + 15 + end.len() + 6);
+        assert_eq!(n, 5 + 15 + end.len() + 5);
     }
 }

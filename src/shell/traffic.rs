@@ -16,6 +16,7 @@ use super::sockets::Stream;
 use super::system::{self, reason};
 use crate::node::{Closed, Endpoint};
 use crate::sentinel::action::LogLevel;
+use crate::sentinel::log_limit::LineKind;
 use crate::util::ident::ConnId;
 
 /// Reads of one connection in one turn, each of up to 16 KiB.
@@ -26,7 +27,6 @@ const WRITE_BYTES_PER_TURN: usize = 1 << 20;
 const ACCEPTS_PER_TURN: usize = 64;
 /// When to try again after descriptors ran out, unless one is closed before.
 const ACCEPT_PAUSE_MS: u64 = 100;
-const ACCEPT_COMPLAINT_EVERY_MS: u64 = 1000;
 
 impl<M: Machine> EventLoop<M> {
     /// Takes clients until none waits, or until the turn's share is taken.
@@ -57,9 +57,7 @@ impl<M: Machine> EventLoop<M> {
     /// them only once, time or a closed connection brings us back to them.
     pub(super) fn pause_accepting(&mut self, error: &io::Error) {
         self.accept_again = Some(self.now.after(ACCEPT_PAUSE_MS));
-        let said = self.accept_complaint;
-        if said.is_none_or(|at| self.now.since(at) >= ACCEPT_COMPLAINT_EVERY_MS) {
-            self.accept_complaint = Some(self.now);
+        if self.log_limits.admit(self.now, LineKind::AcceptFailed) {
             let text = format!("Accepting client connection: accept: {}", reason(error));
             logging::write(LogLevel::Warning, text.as_bytes());
         }

@@ -15,6 +15,7 @@ mod fairness;
 mod floods;
 mod gauge;
 mod house;
+mod logs;
 mod nodes;
 mod peers;
 mod raw;

@@ -1,6 +1,7 @@
 //! Peers that flood us with hellos and asks.
 
 use crate::house::{House, MASTER};
+use crate::logs;
 use crate::raw::{Raw, pipeline};
 use crate::support::value::Value;
 use crate::support::wait::{self, SHORT};
@@ -12,13 +13,27 @@ const MAX_PEERS: usize = 256;
 /// More saves in a second than this are too many, votes or not.
 const SAVES_PER_S: f64 = 600.0;
 
-fn saves(house: &House) -> usize {
-    house.sentinel.log_text().matches("new configuration saved on disk").count()
+const SAVED: &str = "new configuration saved on disk";
+
+/// All saves so far, by the log, once it has told how many lines it held back: then it takes new
+/// ones again. To find out takes some saves: how many is given too.
+fn saves(house: &House) -> (usize, usize) {
+    let mut own = 0;
+    wait::wait("lines about saves to be written again", SHORT, || {
+        let before = logs::lines_with(house, SAVED).len();
+        house.sentinel.ok(&["SENTINEL", "FLUSHCONFIG"]);
+        own += 1;
+        let lines = logs::lines_with(house, SAVED).split_off(before);
+        let written = lines.last().is_some_and(|line| line.ends_with(SAVED));
+        wait::expect(written, lines)
+    });
+    (logs::count(house, SAVED), own)
 }
 
 /// Sends requests, waits for all replies, and gives the saves per second that they caused.
 fn saves_per_s(house: &House, requests: &[String]) -> f64 {
-    let (start, before) = (Instant::now(), saves(house));
+    let (before, _) = saves(house);
+    let start = Instant::now();
     let mut raw = house.raw();
     raw.stream.set_write_timeout(None).unwrap();
     let (stream, addr) = (raw.stream.try_clone().unwrap(), String::new());
@@ -31,7 +46,8 @@ fn saves_per_s(house: &House, requests: &[String]) -> f64 {
     let replies = taker.join().unwrap();
     assert!(replies.ends_with(b"+OK\r\n"), "{}", replies.escape_ascii());
     let took = start.elapsed().as_secs_f64();
-    let count = saves(house) - before;
+    let (after, own) = saves(house);
+    let count = after - before - own;
     println!("{} requests, {count} saves in {took:.2} s", requests.len());
     count as f64 / took.max(0.5)
 }

@@ -1,13 +1,16 @@
 //! What a sentinel keeps in its file, and how it is changed at run time.
 
+use crate::support::client::Client;
 use crate::support::group::{Group, GroupOptions, MASTER, monitor_lines};
 use crate::support::node::Node;
-use crate::support::sentinel::{Sentinel, SentinelOptions};
+use crate::support::sentinel::{Program, Sentinel, SentinelOptions};
 use crate::support::value::Value;
 use crate::support::wait::{self, LONG, SHORT};
 use crate::support::world::World;
 use crate::world;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::rc::Rc;
 
 /// A sentinel that watches an address where nobody listens.
@@ -349,4 +352,66 @@ fn debug_shows_and_changes_periods() {
     let error = sentinel.ask(&["SENTINEL", "DEBUG", "colour", "1"]);
     let wanted = "ERR Unknown option or number of arguments for SENTINEL DEBUG 'colour'";
     assert_eq!(error.error(), Some(wanted));
+}
+
+/// What the next start needs is written again, by redis-sentinel as by us.
+#[test]
+fn a_lost_file_is_whole_again_after_a_save() {
+    let world = world!();
+    for program in [Program::Redis, Program::UnderTest] {
+        let dir = world.new_dir("lost");
+        let users = dir.join("users.acl");
+        fs::write(&users, "user default on >geheim ~* &* +@all\n").expect("an aclfile");
+        fs::write(dir.join("more.conf"), "maxclients 321\n").expect("an included file");
+        let mut options = SentinelOptions::with_lines([
+            format!("aclfile {}", users.display()),
+            format!("include {}", dir.join("more.conf").display()),
+            "timeout 1234".to_string(),
+            "acllog-max-len 5".to_string(),
+            "client-output-buffer-limit pubsub 1mb 2mb 60".to_string(),
+            format!("sentinel monitor {MASTER} 127.0.0.1 {} 2", world.port()),
+            format!("sentinel auth-pass {MASTER} secret"),
+        ]);
+        options.program = program;
+        options.login = Some(("default".into(), "geheim".into()));
+        options.fast = false;
+        let more = "exec \"$@\" --tcp-keepalive 7 --unixsocketperm 700";
+        options.wrapper = ["sh", "-c", more, "sh"].map(String::from).to_vec();
+        let mut sentinel = Sentinel::start(&world, &options);
+        fs::set_permissions(&sentinel.config, fs::Permissions::from_mode(0o640)).expect("a mode");
+        sentinel.ok(&["SENTINEL", "FLUSHCONFIG"]);
+        let (id, port, log) = (sentinel.id(), sentinel.port, sentinel.log.clone());
+        for lose in [|file: &Path| fs::remove_file(file), |file: &Path| fs::write(file, "")] {
+            lose(&sentinel.config).expect("the file is lost");
+            sentinel.ok(&["SENTINEL", "FLUSHCONFIG"]);
+            let text = sentinel.config_text().replace('"', "");
+            for line in [
+                format!("port {port}"),
+                "bind 127.0.0.1".to_string(),
+                format!("dir {}", sentinel.config.parent().expect("a directory").display()),
+                format!("logfile {}", log.display()),
+                format!("aclfile {}", users.display()),
+                "timeout 1234".to_string(),
+                "maxclients 321".to_string(),
+                "acllog-max-len 5".to_string(),
+                "tcp-keepalive 7".to_string(),
+                "unixsocketperm 700".to_string(),
+                format!("sentinel auth-pass {MASTER} secret"),
+            ] {
+                let count = text.lines().filter(|known| **known == line).count();
+                assert_eq!(count, 1, "{program:?}: {line} in\n{text}");
+            }
+        }
+        // Without its options and with nothing but this file it is who it was, where it was.
+        sentinel.wrap_in(&[]);
+        sentinel.restart();
+        assert_eq!((sentinel.id(), sentinel.port), (id, port), "{program:?}");
+        let mut stranger = Client::connect(&sentinel.endpoint()).expect("it listens");
+        let stranger = stranger.ask(&["PING"]).expect("a reply");
+        assert!(stranger.error().is_some_and(|text| text.starts_with("NOAUTH")), "{stranger:?}");
+        if !program.is_redis() {
+            let mode = fs::metadata(&sentinel.config).expect("the file").permissions().mode();
+            assert_eq!(mode & 0o777, 0o640, "passwords stay where they were readable");
+        }
+    }
 }

@@ -15,8 +15,8 @@ impl Files for NoFiles {
         Vec::new()
     }
 
-    fn chdir(&mut self, _dir: &[u8]) -> Result<(), String> {
-        Ok(())
+    fn chdir(&mut self, dir: &[u8]) -> Result<Vec<u8>, String> {
+        Ok(dir.to_vec())
     }
 
     fn is_executable(&mut self, _path: &[u8]) -> bool {

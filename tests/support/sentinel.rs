@@ -194,6 +194,11 @@ impl Sentinel {
         self.launch().unwrap_or_else(|error| panic!("the sentinel does not restart: {error}"));
     }
 
+    /// Starts it by this command from now on, given the program and its arguments.
+    pub fn wrap_in(&mut self, wrapper: &[&str]) {
+        self.options.wrapper = wrapper.iter().map(ToString::to_string).collect();
+    }
+
     /// Ends it with SIGTERM, then starts `program` on the same file.
     pub fn replace_by(&mut self, program: Program) {
         assert_eq!(self.terminate(), 0, "SIGTERM ends it with code 0");

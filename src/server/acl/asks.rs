@@ -9,7 +9,8 @@ use super::user::to_hex;
 use super::users::Users;
 use crate::resp::write;
 use crate::sentinel::Sentinel;
-use crate::sentinel::action::{Action, Cx, LogLevel, Question};
+use crate::sentinel::action::{Action, Cx, Question};
+use crate::sentinel::log_limit::LineKind;
 use crate::server::Server;
 use crate::util::ident::{AskId, ConnId};
 use crate::util::time::Mono;
@@ -115,8 +116,8 @@ impl Server {
         match result {
             Ok(_) => self.answer(cx, conn, |out| write::simple(out, b"OK")),
             Err(reason) => {
-                let text = format!("The ACL file could not be saved: {reason}");
-                cx.log(LogLevel::Warning, text);
+                let text = || format!("The ACL file could not be saved: {reason}");
+                cx.log_limited(LineKind::AclFileNotSaved, text);
                 self.answer_error(cx, conn, SAVE_FAILED);
             }
         }

@@ -142,6 +142,8 @@ fn http_is_cut_off_without_a_reply() {
     );
     assert_eq!(rig.logged, "");
     rig.now = rig.now.after(60_000);
+    rig.enter(|_, _, cx| cx.log_held_back());
+    rig.play("log 1 similar line was held back in the last 60 s");
     rig.play("C> Host: x\nlog SECURITY ATTACK: 127.0.0.1:5067");
 }
 

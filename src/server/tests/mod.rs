@@ -21,6 +21,7 @@ use super::facts::{Endpoint, ProcessFacts};
 use crate::config::settings::Settings;
 use crate::sentinel::action::{Action, Cx, Outbox, Question};
 use crate::sentinel::instance::MasterId;
+use crate::sentinel::log_limit::LogLimits;
 use crate::sentinel::setup::GlobalConfig;
 use crate::sentinel::{Sentinel, Surroundings};
 use crate::util::ident::{AskId, CheckId, ConnId, LookupId};
@@ -66,6 +67,7 @@ pub struct Rig {
     pub now: Mono,
     rng: Rng,
     buffers: Buffers,
+    log_limits: LogLimits,
     actions: Vec<Action>,
     /// Everything that was logged since it was last looked at.
     pub logged: String,
@@ -95,6 +97,7 @@ impl Rig {
             now,
             rng: Rng::new(1),
             buffers: Buffers::default(),
+            log_limits: LogLimits::default(),
             actions: Vec::new(),
             logged: String::new(),
             closed: BTreeSet::new(),
@@ -115,6 +118,7 @@ impl Rig {
             rng: &mut self.rng,
             actions: &mut self.actions,
             out: &mut self.buffers,
+            log_limits: &mut self.log_limits,
         };
         let result = run(&mut self.server, &mut self.sentinel, &mut cx);
         self.server.settle(&mut cx);

@@ -33,8 +33,12 @@ impl Files for OneFile<'_> {
     fn glob(&mut self, pattern: &[u8]) -> Vec<Vec<u8>> {
         if pattern.len().is_multiple_of(2) { Vec::new() } else { vec![b"found.conf".to_vec()] }
     }
-    fn chdir(&mut self, dir: &[u8]) -> Result<(), String> {
-        if dir.starts_with(b"/missing") { Err("No such directory".into()) } else { Ok(()) }
+    fn chdir(&mut self, dir: &[u8]) -> Result<Vec<u8>, String> {
+        if dir.starts_with(b"/missing") {
+            Err("No such directory".into())
+        } else {
+            Ok(dir.to_vec())
+        }
     }
     fn is_executable(&mut self, path: &[u8]) -> bool {
         path.ends_with(b".sh")
