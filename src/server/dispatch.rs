@@ -17,11 +17,11 @@ use crate::util::ident::ConnId;
 const QUERY_MAX_BYTES: usize = 1 << 20;
 /// Longest argument; longer ones are a protocol error before they are sent.
 const BULK_MAX_BYTES: usize = QUERY_MAX_BYTES / 2;
-/// What a client may send before it has authenticated.
-const UNAUTHENTICATED: Limits = Limits { args: 10, bulk_bytes: 16 * 1024, authenticated: false };
-/// What it may send then; the number of arguments is bounded by the query buffer.
+/// What a client may send; the number of arguments is bounded by the query buffer.
 const AUTHENTICATED: Limits =
     Limits { args: i32::MAX as usize, bulk_bytes: BULK_MAX_BYTES, authenticated: true };
+/// What it may send before it has authenticated: the parser knows how much less that is.
+const UNAUTHENTICATED: Limits = Limits { authenticated: false, ..AUTHENTICATED };
 /// Most bytes of a client's words that an error text repeats.
 const ECHO_MAX_BYTES: usize = 128;
 /// Most clients that go on in one turn.
