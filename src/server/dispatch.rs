@@ -77,6 +77,8 @@ impl Server {
     fn go_on(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, conn: ConnId) {
         let Some(client) = self.clients.get_mut(&conn) else { return };
         client.hold = None;
+        // It may have waited for longer than clients may be idle.
+        client.last_active = cx.now;
         cx.act(Action::Hold { conn, hold: false });
         if let Some(request) = client.deferred.take() {
             self.run_request(cx, sentinel, conn, request);

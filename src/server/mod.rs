@@ -238,10 +238,11 @@ impl Server {
     }
 
     /// Bytes of `conn` were taken by the network.
-    pub fn sent_bytes(&mut self, conn: ConnId, n: usize) {
+    pub fn sent_bytes(&mut self, conn: ConnId, n: usize, now: Mono) {
         self.stats.writes += 1;
         self.stats.output_bytes += n as u64;
         let Some(client) = self.clients.get_mut(&conn) else { return };
+        client.last_active = now;
         client.unsent = client.unsent.saturating_sub(n);
         if client.hold == Some(Hold::Output) && client.unsent <= OUTPUT_RESUME_BYTES {
             self.resumed.insert(conn);
@@ -395,11 +396,13 @@ impl Server {
         }
     }
 
+    /// Closes clients that neither sent nor took anything for too long. Those that wait for us are
+    /// not idle, and who does not take its replies is waited for.
     fn close_idle(&mut self, cx: &mut Cx) {
         let limit_ms = self.settings.timeout_s.saturating_mul(1000);
         let is_idle = |client: &&Client| {
             client.subscriptions() == 0
-                && !matches!(client.hold, Some(Hold::Answer | Hold::Votes | Hold::Pause))
+                && matches!(client.hold, None | Some(Hold::Output))
                 && cx.now.since(client.last_active) > limit_ms
         };
         let idle: Vec<_> = self.clients.values().filter(is_idle).map(|c| c.conn).collect();

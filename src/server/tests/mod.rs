@@ -174,9 +174,16 @@ impl Rig {
 
     /// What a client has received since the last call; the server hears that it was sent.
     pub fn take(&mut self, conn: ConnId) -> Vec<u8> {
-        let taken = self.buffers.open.get_mut(&conn).map(std::mem::take).unwrap_or_default();
+        self.take_part(conn, usize::MAX)
+    }
+
+    /// The same, but at most so many bytes.
+    pub fn take_part(&mut self, conn: ConnId, most: usize) -> Vec<u8> {
+        let Some(buffer) = self.buffers.open.get_mut(&conn) else { return Vec::new() };
+        let rest = buffer.split_off(buffer.len().min(most));
+        let taken = std::mem::replace(buffer, rest);
         if !taken.is_empty() {
-            self.server.sent_bytes(conn, taken.len());
+            self.server.sent_bytes(conn, taken.len(), self.now);
         }
         taken
     }
