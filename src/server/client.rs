@@ -8,7 +8,7 @@ use super::acl::user::User;
 use super::facts::Endpoint;
 use super::table::Command;
 use super::tracking::Tracking;
-use crate::resp::request::{Request, RequestParser};
+use crate::resp::request::RequestParser;
 use crate::resp::write::Dialect;
 use crate::sentinel::instance::MasterId;
 use crate::sentinel::vote::Ticket;
@@ -85,10 +85,8 @@ pub struct Client {
     pub patterns: BTreeSet<Vec<u8>>,
     pub last_command: Option<&'static Command>,
     pub parser: RequestParser,
-    /// Bytes of requests not yet looked at; no buffer while the client is idle.
+    /// Bytes of requests that have not run yet; no buffer while the client is idle.
     pub query: Vec<u8>,
-    /// A request that was read but could not run yet.
-    pub deferred: Option<Request>,
     pub hold: Option<Hold>,
     /// Replies that wait for votes, oldest first.
     pub behind: VecDeque<Slot>,
@@ -130,7 +128,6 @@ impl Client {
             last_command: None,
             parser: RequestParser::default(),
             query: Vec::new(),
-            deferred: None,
             hold: None,
             behind: VecDeque::new(),
             behind_bytes: 0,

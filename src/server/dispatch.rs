@@ -24,8 +24,6 @@ const AUTHENTICATED: Limits =
 const UNAUTHENTICATED: Limits = Limits { authenticated: false, ..AUTHENTICATED };
 /// Most bytes of a client's words that an error text repeats.
 const ECHO_MAX_BYTES: usize = 128;
-/// Most clients that go on in one turn.
-const RESUMED_PER_TURN: usize = 256;
 /// One warning in this time about clients that speak HTTP.
 const HTTP_WARNING_MS: u64 = 60_000;
 
@@ -54,11 +52,13 @@ impl Server {
         }
     }
 
-    /// Lets clients go on whose hold has ended, a bounded number of them.
+    /// Lets clients go on whose hold has ended: one, and more as far as this turn allows.
     pub(super) fn run_resumed(&mut self, cx: &mut Cx, sentinel: &mut Sentinel) {
-        for _ in 0..RESUMED_PER_TURN {
-            let Some(conn) = self.resumed.pop_first() else { return };
+        while let Some(conn) = self.resumed.pop_first() {
             self.go_on(cx, sentinel, conn);
+            if self.work.spent_ns() >= work::TURN_NS {
+                return;
+            }
         }
     }
 
@@ -80,13 +80,8 @@ impl Server {
         // It may have waited for longer than clients may be idle.
         client.last_active = cx.now;
         cx.act(Action::Hold { conn, hold: false });
-        if let Some(request) = client.deferred.take() {
-            self.run_request(cx, sentinel, conn, request);
-        }
-        if let Some(client) = self.clients.get_mut(&conn) {
-            let query = std::mem::take(&mut client.query);
-            self.take_query(cx, sentinel, conn, query);
-        }
+        let query = std::mem::take(&mut client.query);
+        self.take_query(cx, sentinel, conn, query);
     }
 
     fn take_query(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, conn: ConnId, q: Vec<u8>) {
@@ -138,14 +133,17 @@ impl Server {
             match client.parser.next_from(&bytes[used..], limits, &mut self.spare) {
                 Ok(None) => break,
                 Ok(Some((request, n))) => {
-                    used += n;
                     first = false;
                     if !request.is_empty() {
                         client.muting.skip = std::mem::take(&mut client.muting.skip_next);
                         let (actions, held) = (cx.actions.len(), client.held_bytes());
-                        self.run_request(cx, sentinel, conn, request);
+                        let ran = self.run_request(cx, sentinel, conn, request);
                         self.charge_for(cx, conn, n, actions, held);
+                        if !ran {
+                            break;
+                        }
                     }
+                    used += n;
                 }
                 Err(error) => {
                     self.refuse_protocol(cx, conn, &error);
@@ -182,12 +180,19 @@ impl Server {
         self.close_after_flush(cx, conn);
     }
 
-    /// Takes one request through the checks and runs it, or puts it aside.
-    fn run_request(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, conn: ConnId, words: Request) {
-        let Some(client) = self.clients.get_mut(&conn) else { return };
+    /// Takes one request through the checks and runs it. False if it must wait: then it has to be
+    /// read again, so that nothing is held for it but its bytes.
+    fn run_request(
+        &mut self,
+        cx: &mut Cx,
+        sentinel: &mut Sentinel,
+        conn: ConnId,
+        words: Request,
+    ) -> bool {
+        let Some(client) = self.clients.get_mut(&conn) else { return true };
         if is_http(&words[0]) {
             self.refuse_http(cx, conn);
-            return;
+            return true;
         }
         // A queue that is empty now gets a vote at most.
         let tail_before = (!client.behind.is_empty()).then(|| client.tail_len());
@@ -199,10 +204,12 @@ impl Server {
             }
             Ok(command) => {
                 let pause = self.pause_for(command);
-                let Some(client) = self.clients.get_mut(&conn) else { return };
+                let Some(client) = self.clients.get_mut(&conn) else { return true };
                 if let Some(why) = pause.or_else(|| votes_for(client, command)) {
-                    client.deferred = Some(words);
-                    return hold(cx, client, why);
+                    client.muting.skip_next = client.muting.skip;
+                    hold(cx, client, why);
+                    self.spare.give_back(words);
+                    return false;
                 }
                 client.last_command = Some(command);
                 self.run(cx, sentinel, conn, command, &words);
@@ -215,6 +222,7 @@ impl Server {
             client.behind_bytes += client.tail_len().saturating_sub(before);
         }
         self.check_output(cx, conn);
+        true
     }
 
     fn run(

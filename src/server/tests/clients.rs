@@ -34,6 +34,16 @@ fn names_and_libraries() {
 }
 
 #[test]
+fn a_request_that_is_held_back_is_kept_as_its_bytes() {
+    let mut rig = Rig::new();
+    rig.play("A> client reply skip\nB> client pause 1000\nB< +OK\nA> ping a\nA> ping b\nA: held");
+    let conn = rig.client('A');
+    assert_eq!(rig.server.clients[&conn].query, b"ping a\r\nping b\r\n");
+    rig.play("wait 999\nA<\nwait 1\nA: free\nA< $1 b");
+    assert_eq!(rig.server.clients[&conn].query.capacity(), 0);
+}
+
+#[test]
 fn the_line_of_a_client() {
     let mut rig = Rig::new();
     let conn = rig.client('A');
