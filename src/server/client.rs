@@ -1,11 +1,12 @@
 //! One client: who it is, what it may do, what it waits for, and its line in CLIENT LIST.
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::acl::user::User;
 use super::facts::Endpoint;
+use super::pubsub::{Held, Kind};
 use super::table::Command;
 use super::tracking::Tracking;
 use crate::resp::request::RequestParser;
@@ -81,8 +82,10 @@ pub struct Client {
     pub no_evict: bool,
     pub tracking: Tracking,
     pub muting: Muting,
-    pub channels: BTreeSet<Vec<u8>>,
-    pub patterns: BTreeSet<Vec<u8>>,
+    pub channels: Held,
+    pub patterns: Held,
+    /// The memory that its subscriptions take, in bytes.
+    pub subscribed_bytes: usize,
     pub last_command: Option<&'static Command>,
     pub parser: RequestParser,
     /// Bytes of requests that have not run yet; no buffer while the client is idle.
@@ -123,8 +126,9 @@ impl Client {
             no_evict: false,
             tracking: Tracking::default(),
             muting: Muting::default(),
-            channels: BTreeSet::new(),
-            patterns: BTreeSet::new(),
+            channels: Held::default(),
+            patterns: Held::default(),
+            subscribed_bytes: 0,
             last_command: None,
             parser: RequestParser::default(),
             query: Vec::new(),
@@ -139,6 +143,14 @@ impl Client {
     /// Channels and patterns it listens to.
     pub fn subscriptions(&self) -> usize {
         self.channels.len() + self.patterns.len()
+    }
+
+    /// What it listens to of one kind.
+    pub fn held(&mut self, kind: Kind) -> &mut Held {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+        }
     }
 
     /// Whether only the commands of a RESP2 subscription may run.
@@ -251,7 +263,7 @@ impl Client {
 
     /// Bytes held for this client, roughly.
     fn memory(&self) -> usize {
-        let words: usize = self.channels.iter().chain(&self.patterns).map(Vec::len).sum();
-        size_of::<Client>() + self.query.capacity() + self.unsent + self.behind_bytes + words
+        let held = self.unsent + self.behind_bytes + self.subscribed_bytes;
+        size_of::<Client>() + self.query.capacity() + held
     }
 }

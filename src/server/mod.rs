@@ -49,7 +49,7 @@ use acl::log::AclLog;
 use acl::users::Users;
 use client::{Client, Hold};
 use facts::{CpuTimes, Endpoint, ProcessFacts};
-use pubsub::PubSub;
+use pubsub::{Kind, PubSub};
 use stats::Stats;
 use table::Names;
 use waits::Waits;
@@ -307,9 +307,7 @@ impl Server {
         if cx.actions[self.settled..].iter().any(is_event) {
             for action in cx.actions.split_off(self.settled) {
                 match action {
-                    Action::Publish { channel, text } => {
-                        self.deliver(cx, channel.as_bytes(), &text);
-                    }
+                    Action::Publish { channel, text } => self.deliver(cx, channel, &text),
                     other => cx.actions.push(other),
                 }
             }
@@ -317,20 +315,20 @@ impl Server {
         self.settled = cx.actions.len();
     }
 
-    fn deliver(&mut self, cx: &mut Cx, channel: &[u8], text: &[u8]) {
-        let mut reached = Vec::new();
-        self.work.charge_each(self.pubsub.patterns.len(), work::LOOK_NS);
-        for to in self.pubsub.deliveries(channel) {
-            let Some(client) = self.clients.get(&to.conn) else { continue };
-            if let Some(out) = cx.out.buffer(to.conn) {
-                pubsub::write_message(out, client.dialect, to.pattern, channel, text);
-                reached.push(to.conn);
+    fn deliver(&mut self, cx: &mut Cx, channel: &'static str, text: &[u8]) {
+        for (topic, is_pattern) in self.pubsub.reached(channel) {
+            let pattern = is_pattern.then_some(&topic[..]);
+            let subscribers = self.pubsub.subscribers(&topic, is_pattern);
+            let bytes = channel.len() + text.len() + pattern.map_or(40, |p| p.len() + 60);
+            self.work.charge_each(subscribers.len() * bytes, work::BYTE_NS);
+            for conn in subscribers {
+                let Some(client) = self.clients.get(&conn) else { continue };
+                if let Some(out) = cx.out.buffer(conn) {
+                    let channel = channel.as_bytes();
+                    pubsub::write_message(out, client.dialect, pattern, channel, text);
+                    self.check_output(cx, conn);
+                }
             }
-        }
-        let bytes = channel.len() + text.len() + 40;
-        self.work.charge_each(reached.len() * bytes, work::BYTE_NS);
-        for conn in reached {
-            self.check_output(cx, conn);
         }
     }
 
@@ -430,21 +428,15 @@ impl Server {
 
     /// Drops all that is known of a client. What it set going (a MONITOR, a SET) goes on.
     fn forget(&mut self, conn: ConnId) -> Option<Client> {
-        let client = self.clients.remove(&conn)?;
-        self.drop_subscriptions(&client);
+        let mut client = self.clients.remove(&conn)?;
+        for kind in [Kind::Channel, Kind::Pattern] {
+            let held = std::mem::take(client.held(kind));
+            self.pubsub.remove_all(held, kind, conn);
+        }
         self.resumed.remove(&conn);
         self.over_soft.remove(&conn);
         self.waits.client_gone(conn);
         Some(client)
-    }
-
-    fn drop_subscriptions(&mut self, client: &Client) {
-        for channel in &client.channels {
-            self.pubsub.channels.remove(channel, client.conn);
-        }
-        for pattern in &client.patterns {
-            self.pubsub.patterns.remove(pattern, client.conn);
-        }
     }
 
     fn end_pause(&mut self) {
