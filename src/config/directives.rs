@@ -1,9 +1,12 @@
 //! The server's own directives with effect: a table of names, forms and what they set.
 #![forbid(unsafe_code)]
 
-use super::settings::{BindAddr, LogFormat, LogTimestamp, OutputLimit, Settings, Supervised};
+use super::settings::{
+    BindAddr, ClientsMemory, LogFormat, LogTimestamp, OutputLimit, Settings, Supervised,
+};
 use super::values::{self, BAD_DIRECTIVE, Reason, WRONG_COUNT};
 use crate::sentinel::action::LogLevel;
+use crate::util::num;
 
 /// The form of a directive's arguments, and where they go. All but `Words` take one word.
 enum Form {
@@ -13,6 +16,8 @@ enum Form {
     Choice(&'static [&'static str], fn(&mut Settings, usize)),
     /// Without control characters.
     Text(fn(&mut Settings, &[u8])),
+    /// A number of bytes, with a unit.
+    Memory(fn(&mut Settings, u64)),
     /// Any bytes: a password.
     Secret(fn(&mut Settings, &[u8])),
     /// Any number of words, with checks of its own.
@@ -53,6 +58,8 @@ const DIRECTIVES: &[(&str, Form)] = &[
     ("unixsocketgroup", Form::Text(|s, t| s.unixsocketgroup = some_text(t))),
     ("timeout", Form::Int(0, INT_MAX, |s, n| s.timeout_s = n as u64)),
     ("maxclients", Form::Int(1, UINT_MAX, |s, n| s.maxclients = n as u32)),
+    ("maxmemory", Form::Memory(|s, bytes| s.maxmemory_bytes = bytes)),
+    ("maxmemory-clients", Form::Words(set_clients_memory)),
     ("protected-mode", Form::Flag(|s, on| s.protected_mode = on)),
     ("requirepass", Form::Secret(|s, t| s.requirepass = some_text(t))),
     ("user", Form::Words(add_user)),
@@ -181,6 +188,9 @@ fn apply_form(settings: &mut Settings, form: &Form, args: &[Vec<u8>]) -> Result<
             values::plain(arg)?;
             set(settings, arg);
         }
+        Form::Memory(set) => {
+            set(settings, values::memory(arg).ok_or("argument must be a memory value")?);
+        }
         Form::Secret(set) => set(settings, arg),
         Form::Words(_) => {}
     }
@@ -263,6 +273,19 @@ fn add_user(settings: &mut Settings, args: &[Vec<u8>]) -> Result<(), Reason> {
         ));
     }
     settings.users.push(args.to_vec());
+    Ok(())
+}
+
+/// A number of bytes, or a percentage of `maxmemory`.
+fn set_clients_memory(settings: &mut Settings, args: &[Vec<u8>]) -> Result<(), Reason> {
+    let arg = one(args)?;
+    let percent = arg.strip_suffix(b"%").map(num::parse_u64);
+    settings.clients_memory = match (percent, values::memory(arg)) {
+        (Some(Some(percent @ 0..=100)), _) => ClientsMemory::Percent(percent),
+        (Some(Some(_)), _) => return Err("percentage argument must be less or equal to 100".into()),
+        (None, Some(bytes)) => ClientsMemory::Bytes(bytes),
+        _ => return Err("argument must be a memory or percent value".into()),
+    };
     Ok(())
 }
 

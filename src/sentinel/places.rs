@@ -4,11 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Bound;
 
 use super::Sentinel;
 use super::action::Cx;
 use super::instance::{Addr, InstId, MasterId};
 use super::names::parse_ip;
+
+/// Run ids that begin with the same digits are chosen so: no more of them are looked at.
+const SAME_START_MAX: usize = 4;
 
 /// The index. A master without an address that can be looked for stands in neither map.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +69,15 @@ impl Sentinel {
     /// The master at an address: the first by name, if several share it.
     pub(super) fn master_at(&self, ip: Option<IpAddr>, host: &[u8], port: u16) -> Option<MasterId> {
         self.places.at(ip, host, port).min_by_key(|id| &self.masters[*id].base.name)
+    }
+
+    /// Whether a sentinel whose run id begins so is known to live at an address.
+    pub fn knows_sentinel(&self, id_start: &[u8], ip: IpAddr) -> bool {
+        let from = (Bound::Included(id_start), Bound::Unbounded);
+        let by_id = self.peer_links.range::<[u8], _>(from);
+        let meant = by_id.take_while(|(runid, _)| runid.starts_with(id_start)).take(SAME_START_MAX);
+        let holders = meant.filter_map(|(_, link)| self.links[*link].holders.first());
+        holders.into_iter().any(|holder| self.base(*holder).addr.ip == Some(ip))
     }
 
     /// The host of an instance is at `ip` now. What the file says of a place that it left must

@@ -197,6 +197,7 @@ fn setname(call: &mut Call<'_, '_>) {
         return call.error(&text);
     }
     call.client().name = call.args[2].clone();
+    call.note_peer();
     call.ok();
 }
 

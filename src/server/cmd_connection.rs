@@ -48,6 +48,7 @@ pub fn reset(call: &mut Call<'_, '_>) {
     client.authenticated = authenticated;
     client.user = user;
     client.no_evict = false;
+    client.is_peer = false;
     client.tracking = Tracking::default();
     client.muting = Muting::default();
     client.subscribed_bytes = 0;
@@ -143,6 +144,7 @@ pub fn hello(call: &mut Call<'_, '_>) {
     }
     if let Some(name) = wishes.name {
         client.name = name.to_vec();
+        call.note_peer();
     }
     describe(call);
 }

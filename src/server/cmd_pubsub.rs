@@ -15,6 +15,7 @@ pub fn publish(call: &mut Call<'_, '_>) {
         return call.error(b"ERR Only HELLO messages are accepted by Sentinel instances.");
     }
     call.sentinel.hello_by_publish(call.cx, &call.args[2]);
+    call.note_peer();
     call.int(1);
 }
 
@@ -63,7 +64,9 @@ fn may_add(call: &mut Call<'_, '_>, kind: Kind, topic: &[u8]) -> Result<(), &'st
             Kind::Pattern => b"ERR Patterns cannot be longer than 1024 bytes.",
         });
     }
-    if call.client().subscriptions() >= SUBSCRIPTIONS_MAX {
+    let cost = call.server.pubsub.cost_at_most(kind, topic);
+    let client = call.client();
+    if client.subscriptions() >= SUBSCRIPTIONS_MAX || !client.has_room_for(cost) {
         return Err(b"ERR too many subscriptions");
     }
     Ok(())

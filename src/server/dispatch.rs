@@ -4,19 +4,19 @@
 
 use super::acl::check::check;
 use super::call::Call;
-use super::client::{Client, Hold};
+use super::client::{CLIENT_MAX_BYTES, Client, Hold};
 use super::table::{Command, Flags, NotFound};
-use super::{OUTPUT_HOLD_BYTES, Server, work};
+use super::{OUTPUT_HOLD_BYTES, STRANGER_OUTPUT_HOLD_BYTES, Server, work};
 use crate::resp::request::{Limits, ProtocolError, Request};
 use crate::resp::write;
 use crate::sentinel::Sentinel;
 use crate::sentinel::action::{Action, Cx, LogLevel};
 use crate::util::ident::ConnId;
 
-/// Most bytes of unread requests of one client.
-const QUERY_MAX_BYTES: usize = 1 << 20;
 /// Longest argument; longer ones are a protocol error before they are sent.
-const BULK_MAX_BYTES: usize = QUERY_MAX_BYTES / 2;
+const BULK_MAX_BYTES: usize = CLIENT_MAX_BYTES / 2;
+/// A query buffer that has more room than this is made smaller when it is hardly used.
+const QUERY_KEPT_BYTES: usize = 4096;
 /// What a client may send; the number of arguments is bounded by the query buffer.
 const AUTHENTICATED: Limits =
     Limits { args: i32::MAX as usize, bulk_bytes: BULK_MAX_BYTES, authenticated: true };
@@ -46,7 +46,8 @@ impl Server {
             }
         } else {
             let mut query = std::mem::take(&mut client.query);
-            query.extend_from_slice(bytes);
+            let most = client.query_max_bytes(self.users.must_log_in(client));
+            append(&mut query, bytes, most);
             self.stats.saw_input(query.len(), cx.now);
             self.take_query(cx, sentinel, conn, query);
         }
@@ -88,21 +89,28 @@ impl Server {
         let mut query = q;
         let used = self.run_requests(cx, sentinel, conn, &query);
         query.drain(..used);
-        if !query.is_empty() {
+        if query.is_empty() {
+            self.weigh(cx, conn);
+        } else {
             self.keep(cx, conn, query);
         }
     }
 
     /// Keeps bytes that make no whole request yet, or that may not be looked at yet.
-    fn keep(&mut self, cx: &mut Cx, conn: ConnId, rest: Vec<u8>) {
+    fn keep(&mut self, cx: &mut Cx, conn: ConnId, mut rest: Vec<u8>) {
         let Some(client) = self.clients.get_mut(&conn) else { return };
+        if rest.capacity() > QUERY_KEPT_BYTES && rest.len() < rest.capacity() / 4 {
+            rest.shrink_to_fit();
+        }
         client.query = rest;
-        if client.query.len() > QUERY_MAX_BYTES {
+        let most = client.query_max_bytes(self.users.must_log_in(client));
+        if client.query.len() > most {
             let line = client.describe(cx.now, self.settings.unixsocket.as_deref().unwrap_or(b""));
             let text = [b"Closing client that reached max query buffer length: ", &line[..]];
             cx.log(LogLevel::Warning, text.concat());
             self.close(cx, conn);
         }
+        self.weigh(cx, conn);
     }
 
     /// Runs whole requests at the front of `bytes`; gives how many bytes are done with.
@@ -118,7 +126,9 @@ impl Server {
         let mut first = true;
         while used < bytes.len() {
             let Some(client) = self.clients.get_mut(&conn) else { return bytes.len() };
-            if client.hold.is_none() && client.unsent > OUTPUT_HOLD_BYTES {
+            let must_log_in = self.users.must_log_in(client);
+            let most = if must_log_in { STRANGER_OUTPUT_HOLD_BYTES } else { OUTPUT_HOLD_BYTES };
+            if client.hold.is_none() && client.unsent > most {
                 hold(cx, client, Hold::Output);
             }
             if client.hold.is_none() && !first && self.work.spent_ns() >= slice_end_ns {
@@ -128,7 +138,6 @@ impl Server {
             if client.hold.is_some() {
                 break;
             }
-            let must_log_in = self.users.must_log_in(client);
             let limits = if must_log_in { UNAUTHENTICATED } else { AUTHENTICATED };
             match client.parser.next_from(&bytes[used..], limits, &mut self.spare) {
                 Ok(None) => break,
@@ -238,6 +247,9 @@ impl Server {
         self.stats.commands += 1;
         self.settle_new(cx);
         self.running = None;
+        if self.clients.get(&conn).is_some_and(|client| client.doomed) {
+            self.close(cx, conn);
+        }
     }
 
     /// The checks: existence, arity, authentication, rights, subscription. The error text
@@ -303,6 +315,17 @@ impl Server {
         }
         self.close(cx, conn);
     }
+}
+
+/// Appends to a query buffer that may have `most` bytes: it grows by a quarter, but not far beyond
+/// that.
+fn append(query: &mut Vec<u8>, bytes: &[u8], most: usize) {
+    let needed = query.len() + bytes.len();
+    if needed > query.capacity() {
+        let wanted = (needed + needed / 4).min(most).max(needed);
+        query.reserve_exact(wanted - query.len());
+    }
+    query.extend_from_slice(bytes);
 }
 
 /// Stops looking at requests of a client.

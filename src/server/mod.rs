@@ -12,7 +12,7 @@ use crate::config::settings::{OutputLimit, Settings};
 use crate::resp::request::Spare;
 use crate::resp::write::Dialect;
 use crate::sentinel::Sentinel;
-use crate::sentinel::action::{Action, Cx, LogLevel, Outbox};
+use crate::sentinel::action::{Action, Cx, Load, LogLevel, Outbox};
 use crate::util::ident::ConnId;
 use crate::util::time::Mono;
 
@@ -20,6 +20,7 @@ pub mod acl;
 pub mod auth;
 pub mod call;
 pub mod client;
+pub mod client_memory;
 mod cmd_acl;
 mod cmd_client;
 mod cmd_command;
@@ -29,6 +30,7 @@ mod cmd_pubsub;
 mod cmd_sentinel;
 mod cmd_shutdown;
 mod dispatch;
+mod eviction;
 pub mod facts;
 pub mod pubsub;
 mod sentinel_config;
@@ -48,6 +50,8 @@ use acl::asks::Asks;
 use acl::log::AclLog;
 use acl::users::Users;
 use client::{Client, Hold};
+use client_memory::ClientMemory;
+use eviction::{Lingering, limit_of_all};
 use facts::{CpuTimes, Endpoint, ProcessFacts};
 use pubsub::{Kind, PubSub};
 use stats::Stats;
@@ -62,8 +66,11 @@ pub const REDIS_VERSION: &str = "7.2.0";
 
 /// A client that leaves more than this unread is not served further until it has caught up.
 const OUTPUT_HOLD_BYTES: usize = 1 << 20;
+/// The same for one that has not authenticated: what it gets then is short.
+const STRANGER_OUTPUT_HOLD_BYTES: usize = 16 << 10;
 /// When it is served again.
 const OUTPUT_RESUME_BYTES: usize = OUTPUT_HOLD_BYTES / 4;
+const STRANGER_OUTPUT_RESUME_BYTES: usize = STRANGER_OUTPUT_HOLD_BYTES / 4;
 
 /// So many connections that are about to be closed do not count as clients.
 const LINGERING_FREE: usize = 32;
@@ -90,7 +97,9 @@ pub struct Server {
     asks: Asks,
     clients: BTreeMap<ConnId, Client>,
     /// Connections that are closed as soon as they have taken their output.
-    lingering: BTreeSet<ConnId>,
+    lingering: BTreeMap<ConnId, Lingering>,
+    /// What all of them hold.
+    memory: ClientMemory,
     next_client_id: u64,
     maxclients: u32,
     pubsub: PubSub,
@@ -123,12 +132,13 @@ impl Server {
             acl_log: AclLog::default(),
             asks: Asks::default(),
             maxclients: settings.maxclients,
+            memory: ClientMemory::new(limit_of_all(&settings)),
             settings,
             facts,
             cpu: CpuTimes::default(),
             started: now,
             clients: BTreeMap::new(),
-            lingering: BTreeSet::new(),
+            lingering: BTreeMap::new(),
             next_client_id: 1,
             pubsub: PubSub::default(),
             stats: Stats::default(),
@@ -197,14 +207,13 @@ impl Server {
             if let Some(out) = cx.out.buffer(conn) {
                 crate::resp::write::error(out, text);
             }
-            self.lingering.insert(conn);
-            cx.act(Action::CloseAfterFlush { conn });
-            return;
+            return self.linger(cx, conn);
         }
         self.next_client_id += 1;
         self.stats.connections += 1;
         let authenticated = self.users.default_is_open();
         self.clients.insert(conn, Client { authenticated, ..client });
+        self.weigh(cx, conn);
     }
 
     /// Whether there is no room for another client. Some that are about to be gone may overlap with
@@ -229,7 +238,7 @@ impl Server {
 
     /// A client's connection is gone. Harmless for one that was forgotten before.
     pub fn closed(&mut self, cx: &mut Cx, conn: ConnId) {
-        self.lingering.remove(&conn);
+        self.stop_lingering(conn);
         let Some(client) = self.forget(conn) else { return };
         if self.logs(LogLevel::Verbose) {
             let line = client.describe(cx.now, self.unixsocket());
@@ -237,14 +246,19 @@ impl Server {
         }
     }
 
-    /// Bytes of `conn` were taken by the network.
-    pub fn sent_bytes(&mut self, conn: ConnId, n: usize, now: Mono) {
+    /// Bytes of `conn` were taken by the network; this is left.
+    pub fn sent_bytes(&mut self, conn: ConnId, n: usize, left: Load, now: Mono) {
         self.stats.writes += 1;
         self.stats.output_bytes += n as u64;
-        let Some(client) = self.clients.get_mut(&conn) else { return };
+        let Some(client) = self.clients.get_mut(&conn) else {
+            return self.weigh_lingering(conn, left);
+        };
         client.last_active = now;
-        client.unsent = client.unsent.saturating_sub(n);
-        if client.hold == Some(Hold::Output) && client.unsent <= OUTPUT_RESUME_BYTES {
+        (client.unsent, client.output_bytes) = (left.unsent, left.memory);
+        client.weigh(&mut self.memory, self.users.must_log_in(client));
+        let is_stranger = self.users.must_log_in(client);
+        let most = if is_stranger { STRANGER_OUTPUT_RESUME_BYTES } else { OUTPUT_RESUME_BYTES };
+        if client.hold == Some(Hold::Output) && client.unsent <= most {
             self.resumed.insert(conn);
         }
         let limit = limit_of(&self.settings, client);
@@ -322,7 +336,9 @@ impl Server {
             let bytes = channel.len() + text.len() + pattern.map_or(40, |p| p.len() + 60);
             self.work.charge_each(subscribers.len() * bytes, work::BYTE_NS);
             for conn in subscribers {
-                let Some(client) = self.clients.get(&conn) else { continue };
+                let Some(client) = self.clients.get(&conn).filter(|client| !client.doomed) else {
+                    continue;
+                };
                 if let Some(out) = cx.out.buffer(conn) {
                     let channel = channel.as_bytes();
                     pubsub::write_message(out, client.dialect, pattern, channel, text);
@@ -367,11 +383,10 @@ impl Server {
 
     /// Notes how much output waits for a client, and acts on the limits of its class.
     fn check_output(&mut self, cx: &mut Cx, conn: ConnId) {
-        if self.running == Some(conn) {
+        self.weigh(cx, conn);
+        let Some(client) = self.clients.get_mut(&conn).filter(|client| !client.doomed) else {
             return;
-        }
-        let Some(client) = self.clients.get_mut(&conn) else { return };
-        client.unsent = cx.out.unsent(conn);
+        };
         let limit = limit_of(&self.settings, client);
         if is_over(limit.soft_bytes, client.unsent) {
             client.over_soft_since.get_or_insert(cx.now);
@@ -390,7 +405,7 @@ impl Server {
                 b" scheduled to be closed ASAP for overcoming of output buffer limits.",
             ];
             cx.log(LogLevel::Warning, text.concat());
-            self.close(cx, conn);
+            self.dismiss(cx, conn);
         }
     }
 
@@ -421,14 +436,14 @@ impl Server {
     /// Closes a client as soon as it has taken its output.
     fn close_after_flush(&mut self, cx: &mut Cx, conn: ConnId) {
         if self.forget(conn).is_some() {
-            self.lingering.insert(conn);
-            cx.act(Action::CloseAfterFlush { conn });
+            self.linger(cx, conn);
         }
     }
 
     /// Drops all that is known of a client. What it set going (a MONITOR, a SET) goes on.
     fn forget(&mut self, conn: ConnId) -> Option<Client> {
         let mut client = self.clients.remove(&conn)?;
+        self.memory.leave(conn, &mut client.entry);
         for kind in [Kind::Channel, Kind::Pattern] {
             let held = std::mem::take(client.held(kind));
             self.pubsub.remove_all(held, kind, conn);

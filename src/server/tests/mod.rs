@@ -19,7 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::Server;
 use super::facts::{Endpoint, ProcessFacts};
 use crate::config::settings::Settings;
-use crate::sentinel::action::{Action, Cx, Outbox, Question};
+use crate::sentinel::action::{Action, Cx, Load, Outbox, Question};
 use crate::sentinel::instance::MasterId;
 use crate::sentinel::setup::GlobalConfig;
 use crate::sentinel::{Sentinel, Surroundings};
@@ -32,6 +32,7 @@ mod acl_clients;
 mod basics;
 mod clients;
 mod limits;
+mod memory;
 mod pubsub;
 mod sentinel;
 mod waiting;
@@ -41,11 +42,15 @@ mod waiting;
 struct Buffers {
     next: u64,
     open: BTreeMap<ConnId, Vec<u8>>,
+    /// The most that a buffer ever held when it was written to again.
+    peak: usize,
 }
 
 impl Outbox for Buffers {
     fn buffer(&mut self, conn: ConnId) -> Option<&mut Vec<u8>> {
-        self.open.get_mut(&conn)
+        let buffer = self.open.get_mut(&conn)?;
+        self.peak = self.peak.max(buffer.len());
+        Some(buffer)
     }
 
     fn open(&mut self) -> ConnId {
@@ -183,7 +188,9 @@ impl Rig {
         let rest = buffer.split_off(buffer.len().min(most));
         let taken = std::mem::replace(buffer, rest);
         if !taken.is_empty() {
-            self.server.sent_bytes(conn, taken.len(), self.now);
+            let unsent = self.buffers.open.get(&conn).map_or(0, Vec::len);
+            let left = Load { unsent, memory: unsent };
+            self.server.sent_bytes(conn, taken.len(), left, self.now);
         }
         taken
     }
@@ -192,6 +199,13 @@ impl Rig {
     pub fn ask(&mut self, conn: ConnId, bytes: &[u8]) -> Vec<u8> {
         self.send(conn, bytes);
         self.take(conn)
+    }
+
+    /// The most bytes of output that one client had in what `act` does.
+    pub fn buffers_peak(&mut self, act: impl FnOnce(&mut Rig)) -> usize {
+        self.buffers.peak = 0;
+        act(self);
+        self.buffers.peak
     }
 
     /// A monitored master.
