@@ -9,9 +9,10 @@ use no_files::NoFiles;
 use sentineld::config::load::load;
 use sentineld::config::options::option_lines;
 use sentineld::sentinel::action::LogLevel;
-use sentineld::sentinel::{hello, info};
+use sentineld::sentinel::{event, hello, info};
 use sentineld::server::pubsub;
 use sentineld::server::table::{COMMANDS, Command};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -267,6 +268,24 @@ fn limits_are_those_of_the_program() {
     let cargo = read("Cargo.toml");
     let version = cargo.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap();
     assert!(readme.contains(&format!("Rust toolchain ({} or newer)", version.trim_matches('"'))));
+}
+
+/// What the core emits, all but what is only logged (at debug).
+#[test]
+fn every_event_is_in_the_list_of_those_published() {
+    let source = read_all("src/sentinel", ".rs");
+    let only_logged = ["+script-child", "-script-child", "-cmd", "-pubsub"];
+    let is_name = |word: &&str| {
+        let rest = word.strip_prefix(['+', '-']).unwrap_or_default();
+        rest.len() > 2 && rest.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+    };
+    let named: BTreeSet<&str> = source.split('"').filter(is_name).collect();
+    let published: BTreeSet<&str> = event::PUBLISHED.into_iter().collect();
+    let missing = named
+        .difference(&published)
+        .filter(|name| !only_logged.contains(name) && !name.ends_with("-link-reconnection"));
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<&&str>::new());
+    assert!(event::PUBLISHED.is_sorted() && named.len() > event::PUBLISHED.len());
 }
 
 /// Defects are what stands alone on a line of the list.

@@ -2,9 +2,12 @@
 #![forbid(unsafe_code)]
 
 use super::lines::Words;
-use super::settings::{BindAddr, LogFormat, LogTimestamp, OutputLimit, Settings, Supervised};
+use super::settings::{
+    BindAddr, ClientsMemory, LogFormat, LogTimestamp, OutputLimit, Settings, Supervised,
+};
 use super::values::{self, BAD_DIRECTIVE, Reason, WRONG_COUNT};
 use crate::sentinel::action::LogLevel;
+use crate::util::num;
 
 /// The form of a directive's arguments, where they go, and how they are read back. All but `Words`
 /// take one word.
@@ -13,6 +16,8 @@ enum Form {
     Mode(fn(&mut Settings, u32), fn(&Settings) -> Option<u32>),
     Flag(fn(&mut Settings, bool), fn(&Settings) -> bool),
     Choice(&'static [&'static str], fn(&mut Settings, usize), fn(&Settings) -> usize),
+    /// A number of bytes, with a unit.
+    Memory(fn(&mut Settings, u64), fn(&Settings) -> u64),
     /// Without control characters; empty where it is not set.
     Text(fn(&mut Settings, &[u8]), fn(&Settings) -> &[u8]),
     /// Any bytes: a password.
@@ -85,6 +90,8 @@ const DIRECTIVES: &[(&str, Form)] = &[
     ),
     ("timeout", Form::Int(0, INT_MAX, |s, n| s.timeout_s = n as u64, |s| s.timeout_s as i64)),
     ("maxclients", Form::Int(1, UINT_MAX, |s, n| s.maxclients = n as u32, |s| s.maxclients.into())),
+    ("maxmemory", Form::Memory(|s, bytes| s.maxmemory_bytes = bytes, |s| s.maxmemory_bytes)),
+    ("maxmemory-clients", Form::Words(set_clients_memory, clients_memory_line)),
     ("protected-mode", Form::Flag(|s, on| s.protected_mode = on, |s| s.protected_mode)),
     ("requirepass", Form::Secret(|s, t| s.requirepass = some_text(t), |s| text_of(&s.requirepass))),
     ("user", Form::Words(add_user, user_lines)),
@@ -222,6 +229,9 @@ fn apply_form(settings: &mut Settings, form: &Form, args: &[Vec<u8>]) -> Result<
             values::plain(arg)?;
             set(settings, arg);
         }
+        Form::Memory(set, _) => {
+            set(settings, values::memory(arg).ok_or("argument must be a memory value")?);
+        }
         Form::Secret(set, _) => set(settings, arg),
         Form::Words(..) => {}
     }
@@ -297,6 +307,7 @@ fn is_rendered_apart(name: &[u8]) -> bool {
 fn form_lines(settings: &Settings, form: &Form) -> Vec<Line> {
     match form {
         Form::Int(_, _, _, get) => one_line(get(settings).to_string().as_bytes()),
+        Form::Memory(_, get) => one_line(get(settings).to_string().as_bytes()),
         Form::Mode(_, get) => {
             let mode = get(settings).map(|mode| format!("{mode:o}"));
             mode.map_or_else(Vec::new, |mode| one_line(mode.as_bytes()))
@@ -382,6 +393,27 @@ fn add_user(settings: &mut Settings, args: &[Vec<u8>]) -> Result<(), Reason> {
     }
     settings.users.push(args.to_vec());
     Ok(())
+}
+
+/// A number of bytes, or a percentage of `maxmemory`.
+fn set_clients_memory(settings: &mut Settings, args: &[Vec<u8>]) -> Result<(), Reason> {
+    let arg = one(args)?;
+    let percent = arg.strip_suffix(b"%").map(num::parse_u64);
+    settings.clients_memory = match (percent, values::memory(arg)) {
+        (Some(Some(percent @ 0..=100)), _) => ClientsMemory::Percent(percent),
+        (Some(Some(_)), _) => return Err("percentage argument must be less or equal to 100".into()),
+        (None, Some(bytes)) => ClientsMemory::Bytes(bytes),
+        _ => return Err("argument must be a memory or percent value".into()),
+    };
+    Ok(())
+}
+
+fn clients_memory_line(settings: &Settings) -> Vec<Line> {
+    match settings.clients_memory {
+        ClientsMemory::Unset => Vec::new(),
+        ClientsMemory::Bytes(bytes) => one_line(bytes.to_string().as_bytes()),
+        ClientsMemory::Percent(percent) => one_line(format!("{percent}%").as_bytes()),
+    }
 }
 
 fn user_lines(settings: &Settings) -> Vec<Line> {

@@ -126,8 +126,6 @@ const NAMES: &[&str] = &[
     "masteruser",
     "max-new-connections-per-cycle",
     "max-new-tls-connections-per-cycle",
-    "maxmemory",
-    "maxmemory-clients",
     "maxmemory-eviction-tenacity",
     "maxmemory-policy",
     "maxmemory-samples",

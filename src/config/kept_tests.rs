@@ -21,6 +21,8 @@ const SAMPLES: &[&str] = &[
     "unixsocketgroup redis",
     "timeout 77",
     "maxclients 500",
+    "maxmemory 5mb",
+    "maxmemory-clients 32mb",
     "protected-mode yes",
     "requirepass \"a \\\"b\\\"\\n\\x00\\xff\"",
     "user bob on >x ~* &* +@all",
@@ -170,7 +172,8 @@ fn all_of_them_together() {
 #[test]
 fn defaults_get_no_line() {
     let text = "port 26379\nbind * -::*\ntimeout 0\nmaxclients 10000\nlogfile \"\"\n\
-         loglevel notice\nclient-output-buffer-limit normal 0 0 0 pubsub 32mb 8mb 60\npidfile \"\"\n\
+         loglevel notice\npidfile \"\"\n\
+         client-output-buffer-limit normal 0 0 0 pubsub 32mb 8mb 60\n\
          protected-mode no\nsyslog-facility LOCAL0\nrename-command ping PING\n";
     let loaded = read(text, "", &[]);
     assert_eq!(server_lines(&saved(&loaded, text)), server_lines(text));

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::load::{LoadError, load};
-use super::settings::{BindAddr, LogFormat, LogTimestamp, OutputLimit, Supervised};
+use super::settings::{BindAddr, ClientsMemory, LogFormat, LogTimestamp, OutputLimit, Supervised};
 use super::test_files::{MemoryFiles, load_text};
 use crate::sentinel::action::LogLevel;
 use crate::sentinel::epochs::LOADED_EPOCH_MAX;
@@ -30,6 +30,12 @@ const SERVER_REFUSALS: &[(&str, &str)] = &[
     ("maxclients 0", "argument must be between 1 and 4294967295 inclusive"),
     ("acllog-max-len -1", "argument must be between 0 and 9223372036854775807 inclusive"),
     ("acllog-max-len 99999999999999999999", "argument couldn't be parsed into an integer"),
+    ("maxmemory 5%", "argument must be a memory value"),
+    ("maxmemory-clients foo", "argument must be a memory or percent value"),
+    ("maxmemory-clients -5", "argument must be a memory or percent value"),
+    ("maxmemory-clients 05%", "argument must be a memory or percent value"),
+    ("maxmemory-clients 101%", "percentage argument must be less or equal to 100"),
+    ("maxmemory-clients 1 2", "wrong number of arguments"),
     ("protected-mode maybe", "argument must be 'yes' or 'no'"),
     ("unixsocketperm 778", "argument couldn't be parsed as an octal number"),
     ("unixsocketperm 1000", "argument must be between 0 and 777 inclusive"),
@@ -281,6 +287,15 @@ fn directives_set_what_they_name() {
     assert_eq!(s.proc_title_template, b"{title} } x");
     assert!(load_text("bind \"\"").unwrap().settings.bind.is_empty());
     assert!(load_text("bind").unwrap().settings.bind.is_empty());
+    for (value, wanted) in [
+        ("0", ClientsMemory::Bytes(0)),
+        ("1gB", ClientsMemory::Bytes(1 << 30)),
+        ("100%", ClientsMemory::Percent(100)),
+    ] {
+        let text = format!("maxmemory 5kb\nmaxmemory-clients {value}");
+        let settings = load_text(&text).unwrap().settings;
+        assert_eq!((settings.clients_memory, settings.maxmemory_bytes), (wanted, 5 << 10));
+    }
     assert_eq!(load_text("loglevel Debug").unwrap().settings.loglevel, Some(LogLevel::Debug));
 }
 

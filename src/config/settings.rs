@@ -41,6 +41,21 @@ pub struct OutputLimit {
     pub soft_s: u64,
 }
 
+/// What all clients together may hold (`maxmemory-clients`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ClientsMemory {
+    /// Not said.
+    #[default]
+    Unset,
+    /// 0 = no limit.
+    Bytes(u64),
+    /// Of `maxmemory`.
+    Percent(u64),
+}
+
+/// What all clients together may hold if nothing is said, in bytes.
+pub const CLIENTS_MEMORY_BYTES: u64 = 64 << 20;
+
 /// One address of `bind`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BindAddr {
@@ -67,6 +82,10 @@ pub struct Settings {
     /// Seconds a client may be idle; 0 = for ever.
     pub timeout_s: u64,
     pub maxclients: u32,
+    pub clients_memory: ClientsMemory,
+    /// `maxmemory`: there is nothing to be limited here but what a percentage makes of it. 0 = not
+    /// said.
+    pub maxmemory_bytes: u64,
     pub protected_mode: bool,
     /// The password of the default user, unless it has a `user` line.
     pub requirepass: Option<Vec<u8>>,
@@ -114,6 +133,8 @@ impl Default for Settings {
             unixsocketgroup: None,
             timeout_s: 0,
             maxclients: 10_000,
+            clients_memory: ClientsMemory::Unset,
+            maxmemory_bytes: 0,
             protected_mode: false,
             requirepass: None,
             users: Vec::new(),
@@ -139,5 +160,47 @@ impl Default for Settings {
             hz: 10,
             recorded: BTreeMap::new(),
         }
+    }
+}
+
+impl Settings {
+    /// What all clients together may hold, in bytes, 0 = no limit. If nothing usable is said of it,
+    /// as much as `needed_bytes` at least.
+    pub fn clients_memory_bytes(&self, needed_bytes: u64) -> u64 {
+        match (self.clients_memory, self.maxmemory_bytes) {
+            (ClientsMemory::Bytes(bytes), _) => bytes,
+            (ClientsMemory::Percent(0), _) => 0,
+            (ClientsMemory::Percent(percent), whole @ 1..) => (whole / 100 * percent).max(1),
+            (ClientsMemory::Percent(_), 0) | (ClientsMemory::Unset, _) => {
+                needed_bytes.max(CLIENTS_MEMORY_BYTES)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_clients_is_a_number_or_a_part_of_another() {
+        use ClientsMemory::{Bytes, Percent, Unset};
+        for (clients_memory, maxmemory_bytes, wanted) in [
+            (Unset, 0, CLIENTS_MEMORY_BYTES),
+            (Unset, 1 << 30, CLIENTS_MEMORY_BYTES),
+            (Bytes(0), 0, 0),
+            (Bytes(5), 1 << 30, 5),
+            (Percent(10), 1000, 100),
+            (Percent(100), u64::MAX, u64::MAX / 100 * 100),
+            (Percent(0), 0, 0),
+            (Percent(1), 10, 1),
+            (Percent(10), 0, CLIENTS_MEMORY_BYTES),
+        ] {
+            let settings = Settings { clients_memory, maxmemory_bytes, ..Settings::default() };
+            assert_eq!(settings.clients_memory_bytes(7), wanted, "{clients_memory:?}");
+        }
+        assert_eq!(Settings::default().clients_memory_bytes(1 << 30), 1 << 30);
+        let off = Settings { clients_memory: Bytes(0), ..Settings::default() };
+        assert_eq!(off.clients_memory_bytes(1 << 30), 0);
     }
 }

@@ -238,8 +238,8 @@ impl Node {
 
     /// The shell wrote `n` bytes from the front of the output of `conn`; they are removed.
     pub fn sent(&mut self, conn: ConnId, n: usize) {
-        self.outputs.sent(conn, n);
-        self.server.sent_bytes(conn, n);
+        let left = self.outputs.sent(conn, n);
+        self.server.sent_bytes(conn, n, left, self.clock.mono);
     }
 
     /// A client connected; gives its id (it may be closed again by an action at once).

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::sentinel::action::Outbox;
+use crate::sentinel::action::{Load, Outbox};
 use crate::util::ident::{ConnId, IdMap};
 
 /// An empty buffer with more room than this is given back to the system.
@@ -57,9 +57,9 @@ impl Outputs {
         self.open.get(&conn).map(|output| &output.bytes[output.sent..])
     }
 
-    /// `n` bytes have left.
-    pub fn sent(&mut self, conn: ConnId, n: usize) {
-        let Some(output) = self.open.get_mut(&conn) else { return };
+    /// `n` bytes have left; what has not.
+    pub fn sent(&mut self, conn: ConnId, n: usize) -> Load {
+        let Some(output) = self.open.get_mut(&conn) else { return Load::default() };
         output.sent = (output.sent + n).min(output.bytes.len());
         if output.sent == output.bytes.len() {
             output.sent = 0;
@@ -73,7 +73,20 @@ impl Outputs {
         } else if output.sent >= COMPACT_BYTES && output.sent * 2 >= output.bytes.len() {
             output.bytes.drain(..output.sent);
             output.sent = 0;
+            if output.bytes.capacity() / 4 > output.bytes.len() {
+                output.bytes.shrink_to(output.bytes.len() * 2);
+            }
         }
+        output.load()
+    }
+}
+
+impl Output {
+    fn load(&self) -> Load {
+        let unsent = self.bytes.len() - self.sent;
+        // Small buffers go from hand to hand: their room is nobody's.
+        let room = self.bytes.capacity();
+        Load { unsent, memory: if room > KEPT_CAPACITY_BYTES { room } else { unsent } }
     }
 }
 
@@ -93,7 +106,11 @@ impl Outbox for Outputs {
     }
 
     fn unsent(&mut self, conn: ConnId) -> usize {
-        self.open.get(&conn).map_or(0, |output| output.bytes.len() - output.sent)
+        self.load(conn).unsent
+    }
+
+    fn load(&mut self, conn: ConnId) -> Load {
+        self.open.get(&conn).map(Output::load).unwrap_or_default()
     }
 
     fn open(&mut self) -> ConnId {
@@ -135,9 +152,16 @@ mod tests {
         let mut outputs = Outputs::default();
         let conn = outputs.open();
         outputs.buffer(conn).unwrap().resize(200_000, b'x');
-        outputs.sent(conn, 150_000);
+        assert!(outputs.load(conn).memory >= 200_000);
+        let left = outputs.sent(conn, 150_000);
         assert_eq!(outputs.open[&conn].bytes.len(), 50_000);
-        outputs.sent(conn, 50_000);
+        assert_eq!(left, outputs.load(conn));
+        assert!(left.unsent == 50_000 && left.memory >= 50_000);
+        outputs.sent(conn, 20_000);
+        outputs.buffer(conn).unwrap().resize(2_000_000, b'x');
+        let left = outputs.sent(conn, 1_900_000);
+        assert!(left.unsent == 80_000 && left.memory <= 160_000, "{left:?}");
+        assert_eq!(outputs.sent(conn, 80_000), Load::default());
         assert_eq!(outputs.open[&conn].bytes.capacity(), 0);
     }
 

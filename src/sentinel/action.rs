@@ -73,6 +73,11 @@ pub trait Outbox {
     fn unsent(&mut self, conn: ConnId) -> usize {
         self.buffer(conn).map_or(0, |out| out.len())
     }
+    /// The same, and how much memory that takes.
+    fn load(&mut self, conn: ConnId) -> Load {
+        let unsent = self.unsent(conn);
+        Load { unsent, memory: unsent }
+    }
     /// A fresh connection id, with an output buffer.
     fn open(&mut self) -> ConnId;
     /// Forgets the buffer of a connection that was closed.
@@ -80,6 +85,14 @@ pub trait Outbox {
     /// Nothing of `conn` needs to be read before so many bytes have come; 1: read all at once.
     /// Only a wish, to save wakeups.
     fn gather(&mut self, _conn: ConnId, _bytes: usize) {}
+}
+
+/// The output of a connection that has not left yet, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Load {
+    pub unsent: usize,
+    /// What its buffer takes, with the room in it.
+    pub memory: usize,
 }
 
 /// What every acting method of the core gets: the moment, the dice, and where actions go.

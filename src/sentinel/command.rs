@@ -12,7 +12,7 @@ use super::setup::{GlobalConfig, MasterOptions};
 use super::vote::{Ticket, Vote};
 use super::{Simulate, Surroundings};
 use crate::util::defect::{Defect, defect};
-use crate::util::glob;
+use crate::util::glob::Pattern;
 
 /// Whether a failover could be agreed on now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,9 +95,10 @@ impl Sentinel {
 
     /// SENTINEL RESET: how many masters matched.
     pub fn reset_asked(&mut self, cx: &mut Cx, pattern: &[u8]) -> usize {
-        let matches =
-            |(name, id): (&Vec<u8>, &MasterId)| glob::matches(pattern, name, false).then_some(*id);
-        let ids: Vec<MasterId> = self.by_name.iter().filter_map(matches).collect();
+        let longest = self.by_name.keys().map(Vec::len).max().unwrap_or(0);
+        let pattern = Pattern::new(pattern, false, longest);
+        let meant = self.by_name.iter().filter(|(name, _)| pattern.matches(name));
+        let ids: Vec<MasterId> = meant.map(|(_, id)| *id).collect();
         for id in &ids {
             self.reset_master(cx, *id);
         }

@@ -6,6 +6,56 @@ use super::Sentinel;
 use super::action::{Action, Cx, LogLevel};
 use super::instance::{InstId, MasterId};
 
+/// The names of all events that subscribers hear of, sorted. Whoever subscribes to a pattern is
+/// entered for those that match it, so that an event costs nothing to those whom it does not reach;
+/// one that is missing here is looked for among all patterns when it first occurs.
+pub const PUBLISHED: [&str; 44] = [
+    "+config-update-from",
+    "+convert-to-slave",
+    "+elected-leader",
+    "+failover-end",
+    "+failover-end-for-timeout",
+    "+failover-state-reconf-slaves",
+    "+failover-state-select-slave",
+    "+failover-state-send-slaveof-noone",
+    "+failover-state-wait-promotion",
+    "+fix-slave-config",
+    "+monitor",
+    "+new-epoch",
+    "+odown",
+    "+promoted-slave",
+    "+reboot",
+    "+reset-master",
+    "+role-change",
+    "+sdown",
+    "+selected-slave",
+    "+sentinel",
+    "+sentinel-address-switch",
+    "+sentinel-address-update",
+    "+sentinel-invalid-addr",
+    "+set",
+    "+slave",
+    "+slave-reconf-done",
+    "+slave-reconf-inprog",
+    "+slave-reconf-sent",
+    "+slave-reconf-sent-be",
+    "+switch-master",
+    "+tilt",
+    "+try-failover",
+    "+vote-for-leader",
+    "-failover-abort-no-good-slave",
+    "-failover-abort-not-elected",
+    "-failover-abort-slave-timeout",
+    "-monitor",
+    "-odown",
+    "-role-change",
+    "-script-error",
+    "-script-timeout",
+    "-sdown",
+    "-slave-reconf-sent-timeout",
+    "-tilt",
+];
+
 /// An event's name (= channel) and level.
 #[derive(Clone, Copy, Debug)]
 pub struct Event {

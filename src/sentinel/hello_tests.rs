@@ -125,5 +125,10 @@ fn refused_epochs_are_logged_once_a_minute() {
     };
     assert_eq!((lines(&mut bench), lines(&mut bench)), (1, 0));
     bench.pass(60_000);
+    bench.call(|_, cx| cx.log_held_back());
+    assert_eq!(
+        bench.log(),
+        ["Epochs that are not accepted: 3 similar lines were held back in the last 60 s"]
+    );
     assert_eq!(lines(&mut bench), 1);
 }

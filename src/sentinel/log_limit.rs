@@ -35,6 +35,7 @@ pub enum LineKind {
     Accepted,
     ClientClosed,
     ClientIdle,
+    ClientEvicted,
     ProtocolError,
 }
 
@@ -57,7 +58,7 @@ const VERBOSE: u64 = 5_000;
 
 impl LineKind {
     /// Every kind, in the order of their discriminants.
-    const ALL: [LineKind; 24] = {
+    const ALL: [LineKind; 25] = {
         use LineKind::*;
         [
             Saved,
@@ -83,6 +84,7 @@ impl LineKind {
             Accepted,
             ClientClosed,
             ClientIdle,
+            ClientEvicted,
             ProtocolError,
         ]
     };
@@ -115,6 +117,7 @@ impl LineKind {
             LineKind::Accepted => (Verbose, VERBOSE, "Accepted"),
             LineKind::ClientClosed => (Verbose, VERBOSE, "Client closed connection"),
             LineKind::ClientIdle => (Verbose, VERBOSE, "Closing idle client"),
+            LineKind::ClientEvicted => (Notice, FEW, "Evicting client"),
             LineKind::ProtocolError => (Verbose, VERBOSE, "Protocol error"),
         };
         let window_ms = match self {

@@ -7,10 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::Bound;
 
 use super::Sentinel;
 use super::instance::{Addr, InstId, MasterId, PeerId, ReplicaId};
 use super::names::parse_ip;
+
+/// Run ids that begin with the same digits are chosen so: no more of them are looked at.
+const SAME_START_MAX: usize = 4;
 
 /// The index. It holds an entry for each part of an address that can be looked for.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -124,6 +128,15 @@ impl Sentinel {
                 replica.master == master && (addr.ip.is_none() || replica.base.addr.ip.is_none())
             })
         })
+    }
+
+    /// Whether a sentinel whose run id begins so is known to live at an address.
+    pub fn knows_sentinel(&self, id_start: &[u8], ip: IpAddr) -> bool {
+        let from = (Bound::Included(id_start), Bound::Unbounded);
+        let by_id = self.peer_links.range::<[u8], _>(from);
+        let meant = by_id.take_while(|(runid, _)| runid.starts_with(id_start)).take(SAME_START_MAX);
+        let holders = meant.filter_map(|(_, link)| self.links[*link].holders.first());
+        holders.into_iter().any(|holder| self.base(*holder).addr.ip == Some(ip))
     }
 
     /// Tells what is wrong with the indexes, each of which must say what the instances say.

@@ -3,6 +3,8 @@
 
 use super::Server;
 use super::client::Client;
+use super::cmd_client::asker_in;
+use super::facts::Endpoint;
 use super::table::Command;
 use super::work::LOOK_NS;
 use crate::resp::write::{self, Dialect};
@@ -49,6 +51,18 @@ impl Call<'_, '_> {
     /// The client. It is there while its command runs: closing happens after it.
     pub fn client(&mut self) -> &mut Client {
         self.server.clients.get_mut(&self.conn).expect("a client outlives its command")
+    }
+
+    /// Notes whether the client is another sentinel: it says so by its name, and comes from where
+    /// that sentinel lives.
+    pub fn note_peer(&mut self) {
+        let Some(client) = self.server.clients.get_mut(&self.conn) else { return };
+        client.is_peer = match (asker_in(&client.name), client.endpoint) {
+            (Some(id), Endpoint::Tcp { peer, .. }) => {
+                self.sentinel.knows_sentinel(id, peer.ip().to_canonical())
+            }
+            _ => false,
+        };
     }
 
     /// Accounts for a command that looks at every client.

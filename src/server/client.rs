@@ -1,24 +1,40 @@
 //! One client: who it is, what it may do, what it waits for, and its line in CLIENT LIST.
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::acl::user::User;
+use super::client_memory::{ClientMemory, Entry, Standing};
 use super::facts::Endpoint;
+use super::pubsub::{Held, Kind};
 use super::table::Command;
 use super::tracking::Tracking;
-use crate::resp::request::{Request, RequestParser};
+use crate::resp::request::{RequestParser, UNAUTHENTICATED_BULK_BYTES};
 use crate::resp::write::Dialect;
 use crate::sentinel::instance::MasterId;
 use crate::sentinel::vote::Ticket;
 use crate::util::ident::ConnId;
 use crate::util::time::Mono;
 
+/// What a client may make us hold beside its output, in bytes.
+pub const CLIENT_MAX_BYTES: usize = 1 << 20;
+/// As much of it is kept for requests: who holds more than the rest has its subscriptions refused.
+pub const QUERY_RESERVED_BYTES: usize = 64 << 10;
+/// Most bytes of unread requests before a client has authenticated: the longest argument that it
+/// may send then, and what belongs to it.
+pub const STRANGER_QUERY_BYTES: usize = UNAUTHENTICATED_BULK_BYTES + (4 << 10);
+/// What a connection takes beside [`Client`]: its socket, its place in our tables, its name there.
+const CONNECTION_BYTES: usize = 640;
+/// As many times more a client that has not authenticated weighs when too much is held, since its
+/// budget is that much smaller.
+const STRANGER_WEIGHT: usize = CLIENT_MAX_BYTES / STRANGER_QUERY_BYTES;
 /// Most replies that may queue behind a vote; then the client is held.
 const BEHIND_MAX: usize = 4096;
 /// Most bytes of such replies.
-const BEHIND_MAX_BYTES: usize = 1 << 20;
+const BEHIND_MAX_BYTES: usize = 256 << 10;
+/// What a reply there takes beside its bytes.
+const SLOT_BYTES: usize = size_of::<Slot>() + 32;
 
 /// Why no further request of a client is looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,22 +95,30 @@ pub struct Client {
     /// Whose rights it has.
     pub user: Arc<User>,
     pub no_evict: bool,
+    /// Comes from where a sentinel lives that we know, and says that it is that one.
+    pub is_peer: bool,
+    /// To be closed when its command has ended, for what it holds; it gets nothing more.
+    pub doomed: bool,
+    /// What it counts with among all clients.
+    pub entry: Entry,
     pub tracking: Tracking,
     pub muting: Muting,
-    pub channels: BTreeSet<Vec<u8>>,
-    pub patterns: BTreeSet<Vec<u8>>,
+    pub channels: Held,
+    pub patterns: Held,
+    /// The memory that its subscriptions take, in bytes.
+    pub subscribed_bytes: usize,
     pub last_command: Option<&'static Command>,
     pub parser: RequestParser,
-    /// Bytes of requests not yet looked at; no buffer while the client is idle.
+    /// Bytes of requests that have not run yet; no buffer while the client is idle.
     pub query: Vec<u8>,
-    /// A request that was read but could not run yet.
-    pub deferred: Option<Request>,
     pub hold: Option<Hold>,
     /// Replies that wait for votes, oldest first.
     pub behind: VecDeque<Slot>,
     pub behind_bytes: usize,
     /// Bytes of output not yet taken by the client.
     pub unsent: usize,
+    /// The memory that they take.
+    pub output_bytes: usize,
     /// Since when `unsent` is over the soft limit.
     pub over_soft_since: Option<Mono>,
 }
@@ -123,18 +147,22 @@ impl Client {
             authenticated: false,
             user,
             no_evict: false,
+            is_peer: false,
+            doomed: false,
+            entry: Entry::default(),
             tracking: Tracking::default(),
             muting: Muting::default(),
-            channels: BTreeSet::new(),
-            patterns: BTreeSet::new(),
+            channels: Held::default(),
+            patterns: Held::default(),
+            subscribed_bytes: 0,
             last_command: None,
             parser: RequestParser::default(),
             query: Vec::new(),
-            deferred: None,
             hold: None,
             behind: VecDeque::new(),
             behind_bytes: 0,
             unsent: 0,
+            output_bytes: 0,
             over_soft_since: None,
         }
     }
@@ -144,6 +172,14 @@ impl Client {
         self.channels.len() + self.patterns.len()
     }
 
+    /// What it listens to of one kind.
+    pub fn held(&mut self, kind: Kind) -> &mut Held {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+        }
+    }
+
     /// Whether only the commands of a RESP2 subscription may run.
     pub fn in_subscription(&self) -> bool {
         self.dialect == Dialect::Resp2 && self.subscriptions() > 0
@@ -151,7 +187,7 @@ impl Client {
 
     /// Whether the reply of the present command is thrown away.
     pub fn is_muted(&self) -> bool {
-        self.muting.off || self.muting.skip
+        self.muting.off || self.muting.skip || self.doomed
     }
 
     /// Bytes of replies that wait for it, sent or not.
@@ -253,8 +289,44 @@ impl Client {
     }
 
     /// Bytes held for this client, roughly.
-    fn memory(&self) -> usize {
-        let words: usize = self.channels.iter().chain(&self.patterns).map(Vec::len).sum();
-        size_of::<Client>() + self.query.capacity() + self.unsent + self.behind_bytes + words
+    pub fn memory(&self) -> usize {
+        self.held_lastingly() + self.query.capacity() + self.behind_memory() + self.output_bytes
+    }
+
+    /// The bytes of it that stay until the client wants otherwise.
+    fn held_lastingly(&self) -> usize {
+        let names = [&self.name, &self.lib_name, &self.lib_ver];
+        let names: usize = names.into_iter().map(Vec::capacity).sum();
+        let chosen = names + self.subscribed_bytes + self.tracking.memory();
+        size_of::<Client>() + CONNECTION_BYTES + chosen
+    }
+
+    fn behind_memory(&self) -> usize {
+        self.behind.len() * SLOT_BYTES + self.behind_bytes
+    }
+
+    /// Whether it may hold so many bytes more until it wants otherwise.
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        self.held_lastingly() + bytes + QUERY_RESERVED_BYTES <= CLIENT_MAX_BYTES
+    }
+
+    /// Most bytes of requests that may wait for it.
+    pub fn query_max_bytes(&self, is_stranger: bool) -> usize {
+        if is_stranger {
+            return STRANGER_QUERY_BYTES;
+        }
+        let rest = CLIENT_MAX_BYTES.saturating_sub(self.held_lastingly());
+        rest.max(QUERY_RESERVED_BYTES)
+    }
+
+    /// Enters what it holds now. A stranger is one who has not authenticated and must.
+    pub fn weigh(&mut self, memory: &mut ClientMemory, is_stranger: bool) {
+        let standing = match (self.is_peer, self.no_evict) {
+            (true, _) => Standing::Peer,
+            (false, true) => Standing::Spared,
+            (false, false) => Standing::Ordinary,
+        };
+        let (bytes, weight) = (self.memory(), if is_stranger { STRANGER_WEIGHT } else { 1 });
+        memory.enter(self.conn, &mut self.entry, bytes, weight, standing);
     }
 }

@@ -157,13 +157,20 @@ const HELP: &[&str] = &[
     "    Accepted; no client is ever evicted here.",
 ];
 
-/// The error of a name that would break the lines of CLIENT LIST.
-pub const BAD_NAME: &[u8] =
-    b"ERR Client names cannot contain spaces, newlines or special characters.";
+/// Longest name of a connection, and of its library.
+const NAME_MAX_BYTES: usize = 1024;
 
-/// Whether a value may stand in a line of CLIENT LIST.
-pub fn is_plain(value: &[u8]) -> bool {
-    value.iter().all(|b| (b'!'..=b'~').contains(b))
+/// Whether a value may stand in a line of CLIENT LIST; the error text otherwise, in which `what` it
+/// is comes first.
+pub fn check_name(what: &[u8], value: &[u8]) -> Result<(), Vec<u8>> {
+    let fault: &[u8] = if value.len() > NAME_MAX_BYTES {
+        b" cannot be longer than 1024 bytes."
+    } else if !value.iter().all(|b| (b'!'..=b'~').contains(b)) {
+        b" cannot contain spaces, newlines or special characters."
+    } else {
+        return Ok(());
+    };
+    Err([b"ERR ", what, fault].concat())
 }
 
 fn help(call: &mut Call<'_, '_>) {
@@ -186,10 +193,11 @@ fn getname(call: &mut Call<'_, '_>) {
 }
 
 fn setname(call: &mut Call<'_, '_>) {
-    if !is_plain(&call.args[2]) {
-        return call.error(BAD_NAME);
+    if let Err(text) = check_name(b"Client names", &call.args[2]) {
+        return call.error(&text);
     }
     call.client().name = call.args[2].clone();
+    call.note_peer();
     call.ok();
 }
 
@@ -199,9 +207,8 @@ fn setinfo(call: &mut Call<'_, '_>) {
     if !is_name && !option.eq_ignore_ascii_case(b"lib-ver") {
         return call.error_about("ERR Unrecognized option ", option, "");
     }
-    if !is_plain(value) {
-        let rest = b" cannot contain spaces, newlines or special characters.";
-        return call.error(&[b"ERR ", &option[..], rest].concat());
+    if let Err(text) = check_name(option, value) {
+        return call.error(&text);
     }
     let client = call.client();
     *if is_name { &mut client.lib_name } else { &mut client.lib_ver } = value.clone();

@@ -2,9 +2,9 @@
 #![forbid(unsafe_code)]
 
 use super::call::{Call, text};
-use super::table::{Categories, Command, Flags, command};
+use super::table::{Categories, Command, FULL_NAME_MAX_BYTES, Flags, command};
 use crate::resp::write::{self, Dialect};
-use crate::util::glob;
+use crate::util::glob::Pattern;
 
 const QUIET: Flags = Flags::LOADING.and(Flags::STALE);
 const SLOW: Categories = Categories::SLOW.and(Categories::CONNECTION);
@@ -200,7 +200,8 @@ fn select(
             Some(commands.filter(is_in).collect())
         }
         b"pattern" => {
-            let fits = |c: &&Command| glob::matches(what, c.full_name.as_bytes(), true);
+            let pattern = Pattern::new(what, true, FULL_NAME_MAX_BYTES);
+            let fits = |c: &&Command| pattern.matches(c.full_name.as_bytes());
             Some(commands.filter(fits).collect())
         }
         _ => None,

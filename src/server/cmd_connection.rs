@@ -7,6 +7,7 @@ use super::acl::user::User;
 use super::auth::DEFAULT_USER;
 use super::call::{Call, text};
 use super::client::Muting;
+use super::pubsub::Kind;
 use super::tracking::Tracking;
 use super::{REDIS_VERSION, cmd_client};
 use crate::resp::write::{self, Dialect};
@@ -47,15 +48,13 @@ pub fn reset(call: &mut Call<'_, '_>) {
     client.authenticated = authenticated;
     client.user = user;
     client.no_evict = false;
+    client.is_peer = false;
     client.tracking = Tracking::default();
     client.muting = Muting::default();
-    let channels = std::mem::take(&mut client.channels);
-    let patterns = std::mem::take(&mut client.patterns);
-    for channel in &channels {
-        call.server.pubsub.channels.remove(channel, call.conn);
-    }
-    for pattern in &patterns {
-        call.server.pubsub.patterns.remove(pattern, call.conn);
+    client.subscribed_bytes = 0;
+    for kind in [Kind::Channel, Kind::Pattern] {
+        let held = std::mem::take(call.client().held(kind));
+        call.server.pubsub.remove_all(held, kind, call.conn);
     }
     write::simple(call.reply().out, b"RESET");
 }
@@ -118,8 +117,8 @@ pub fn hello(call: &mut Call<'_, '_>) {
                 options = rest;
             }
             (b"setname", [name, rest @ ..]) => {
-                if !cmd_client::is_plain(name) {
-                    return call.error(cmd_client::BAD_NAME);
+                if let Err(text) = cmd_client::check_name(b"Client names", name) {
+                    return call.error(&text);
                 }
                 wishes.name = Some(name);
                 options = rest;
@@ -145,6 +144,7 @@ pub fn hello(call: &mut Call<'_, '_>) {
     }
     if let Some(name) = wishes.name {
         client.name = name.to_vec();
+        call.note_peer();
     }
     describe(call);
 }

@@ -127,6 +127,7 @@ fn stats(call: &Call<'_, '_>, text: &mut Text) {
     text.field("instantaneous_input_kbps", kbps(stats.input_bytes_per_s()));
     text.field("instantaneous_output_kbps", kbps(stats.output_bytes_per_s()));
     text.field("rejected_connections", stats.rejected);
+    text.field("evicted_clients", stats.evicted);
     text.field("pubsub_channels", pubsub.channels.len());
     text.field("pubsub_patterns", pubsub.patterns.len());
     text.field("pubsubshard_channels", 0);

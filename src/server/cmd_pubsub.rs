@@ -1,11 +1,9 @@
 //! PUBLISH, SUBSCRIBE, UNSUBSCRIBE, PSUBSCRIBE, PUNSUBSCRIBE.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
-
 use super::call::Call;
-use super::client::Client;
-use super::pubsub::{PubSub, SUBSCRIPTIONS_MAX, Topics};
+use super::pubsub::{Kind, SUBSCRIPTIONS_MAX, TOPIC_MAX_BYTES};
+use super::work::PATTERN_NS;
 use crate::resp::write;
 
 /// The one channel that clients may publish on.
@@ -17,81 +15,88 @@ pub fn publish(call: &mut Call<'_, '_>) {
         return call.error(b"ERR Only HELLO messages are accepted by Sentinel instances.");
     }
     call.sentinel.hello_by_publish(call.cx, &call.args[2]);
+    call.note_peer();
     call.int(1);
 }
 
-/// What distinguishes channels from patterns.
-struct Kind {
-    subscribed: &'static [u8],
-    unsubscribed: &'static [u8],
-    held: fn(&mut Client) -> &mut BTreeSet<Vec<u8>>,
-    topics: fn(&mut PubSub) -> &mut Topics,
-}
-
-const CHANNELS: Kind = Kind {
-    subscribed: b"subscribe",
-    unsubscribed: b"unsubscribe",
-    held: |client| &mut client.channels,
-    topics: |pubsub| &mut pubsub.channels,
-};
-
-const PATTERNS: Kind = Kind {
-    subscribed: b"psubscribe",
-    unsubscribed: b"punsubscribe",
-    held: |client| &mut client.patterns,
-    topics: |pubsub| &mut pubsub.patterns,
-};
-
 pub fn subscribe(call: &mut Call<'_, '_>) {
-    add(call, &CHANNELS);
+    add(call, Kind::Channel, b"subscribe");
 }
 
 pub fn psubscribe(call: &mut Call<'_, '_>) {
-    add(call, &PATTERNS);
+    add(call, Kind::Pattern, b"psubscribe");
 }
 
 pub fn unsubscribe(call: &mut Call<'_, '_>) {
-    remove(call, &CHANNELS);
+    remove(call, Kind::Channel, b"unsubscribe");
 }
 
 pub fn punsubscribe(call: &mut Call<'_, '_>) {
-    remove(call, &PATTERNS);
+    remove(call, Kind::Pattern, b"punsubscribe");
 }
 
-fn add(call: &mut Call<'_, '_>, kind: &Kind) {
+fn add(call: &mut Call<'_, '_>, kind: Kind, done: &[u8]) {
     let words = call.args;
     for topic in &words[1..] {
-        let conn = call.conn;
-        let client = call.client();
-        if client.subscriptions() >= SUBSCRIPTIONS_MAX && !(kind.held)(client).contains(topic) {
-            call.error(b"ERR too many subscriptions");
-            continue;
+        if !call.client().held(kind).topics.contains_key(&topic[..]) {
+            if let Err(text) = may_add(call, kind, topic) {
+                call.error(text);
+                continue;
+            }
+            let conn = call.conn;
+            let server = &mut *call.server;
+            let Some(client) = server.clients.get_mut(&conn) else { return };
+            let cost = server.pubsub.add(client.held(kind), kind, topic, conn);
+            client.subscribed_bytes += cost;
+            if kind == Kind::Pattern {
+                server.work.charge(PATTERN_NS);
+            }
         }
-        if (kind.held)(client).insert(topic.clone()) {
-            (kind.topics)(&mut call.server.pubsub).add(topic, conn);
-        }
-        confirm(call, kind.subscribed, Some(topic.as_slice()));
+        confirm(call, done, Some(topic.as_slice()));
     }
 }
 
-fn remove(call: &mut Call<'_, '_>, kind: &Kind) {
+/// Whether a client may listen to one more topic; the error text otherwise.
+fn may_add(call: &mut Call<'_, '_>, kind: Kind, topic: &[u8]) -> Result<(), &'static [u8]> {
+    if topic.len() > TOPIC_MAX_BYTES {
+        return Err(match kind {
+            Kind::Channel => b"ERR Channel names cannot be longer than 1024 bytes.",
+            Kind::Pattern => b"ERR Patterns cannot be longer than 1024 bytes.",
+        });
+    }
+    let cost = call.server.pubsub.cost_at_most(kind, topic);
+    let client = call.client();
+    if client.subscriptions() >= SUBSCRIPTIONS_MAX || !client.has_room_for(cost) {
+        return Err(b"ERR too many subscriptions");
+    }
+    Ok(())
+}
+
+fn remove(call: &mut Call<'_, '_>, kind: Kind, done: &[u8]) {
     let named = &call.args[1..];
-    let all: Vec<_>;
-    let topics = if named.is_empty() {
-        all = (kind.held)(call.client()).iter().cloned().collect();
-        &all
-    } else {
-        named
-    };
-    if topics.is_empty() {
-        return confirm(call, kind.unsubscribed, None);
-    }
-    for topic in topics {
-        if (kind.held)(call.client()).remove(topic) {
-            (kind.topics)(&mut call.server.pubsub).remove(topic, call.conn);
+    if !named.is_empty() {
+        for topic in named {
+            remove_one(call, kind, topic, done);
         }
-        confirm(call, kind.unsubscribed, Some(topic.as_slice()));
+        return;
     }
+    let all: Vec<_> = call.client().held(kind).topics.keys().cloned().collect();
+    if all.is_empty() {
+        confirm(call, done, None);
+    }
+    for topic in all {
+        remove_one(call, kind, &topic, done);
+    }
+}
+
+fn remove_one(call: &mut Call<'_, '_>, kind: Kind, topic: &[u8], done: &[u8]) {
+    let conn = call.conn;
+    let server = &mut *call.server;
+    let Some(client) = server.clients.get_mut(&conn) else { return };
+    if let Some(free) = server.pubsub.remove(client.held(kind), kind, topic, conn) {
+        client.subscribed_bytes -= free;
+    }
+    confirm(call, done, Some(topic));
 }
 
 /// One confirmation: what was done, to which topic, and how many the client holds now.

@@ -301,6 +301,7 @@ fn is_master_down(call: &mut Call<'_, '_>) {
     let ask = Ask { ip: &words[2], port, epoch, runid: &words[5], asker: asker_in(&name) };
     let outcome = call.sentinel.asked(call.cx, &ask);
     call.client().name = name;
+    call.note_peer();
     match outcome {
         AskOutcome::Answer { down, vote } => write_ask_reply(call.reply().out, down, &vote),
         AskOutcome::Wait { down, master, ticket } => {

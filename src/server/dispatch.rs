@@ -4,9 +4,9 @@
 
 use super::acl::check::check;
 use super::call::Call;
-use super::client::{Client, Hold};
+use super::client::{CLIENT_MAX_BYTES, Client, Hold};
 use super::table::{Command, Flags, NotFound};
-use super::{OUTPUT_HOLD_BYTES, Server, work};
+use super::{OUTPUT_HOLD_BYTES, STRANGER_OUTPUT_HOLD_BYTES, Server, work};
 use crate::resp::request::{Limits, ProtocolError, Request};
 use crate::resp::write;
 use crate::sentinel::Sentinel;
@@ -14,19 +14,17 @@ use crate::sentinel::action::{Action, Cx, LogLevel};
 use crate::sentinel::log_limit::LineKind;
 use crate::util::ident::ConnId;
 
-/// Most bytes of unread requests of one client.
-const QUERY_MAX_BYTES: usize = 1 << 20;
 /// Longest argument; longer ones are a protocol error before they are sent.
-const BULK_MAX_BYTES: usize = QUERY_MAX_BYTES / 2;
-/// What a client may send before it has authenticated.
-const UNAUTHENTICATED: Limits = Limits { args: 10, bulk_bytes: 16 * 1024, authenticated: false };
-/// What it may send then; the number of arguments is bounded by the query buffer.
+const BULK_MAX_BYTES: usize = CLIENT_MAX_BYTES / 2;
+/// A query buffer that has more room than this is made smaller when it is hardly used.
+const QUERY_KEPT_BYTES: usize = 4096;
+/// What a client may send; the number of arguments is bounded by the query buffer.
 const AUTHENTICATED: Limits =
     Limits { args: i32::MAX as usize, bulk_bytes: BULK_MAX_BYTES, authenticated: true };
+/// What it may send before it has authenticated: the parser knows how much less that is.
+const UNAUTHENTICATED: Limits = Limits { authenticated: false, ..AUTHENTICATED };
 /// Most bytes of a client's words that an error text repeats.
 const ECHO_MAX_BYTES: usize = 128;
-/// Most clients that go on in one turn.
-const RESUMED_PER_TURN: usize = 256;
 
 impl Server {
     /// Runs what `bytes` complete, and keeps the rest.
@@ -47,17 +45,20 @@ impl Server {
             }
         } else {
             let mut query = std::mem::take(&mut client.query);
-            query.extend_from_slice(bytes);
+            let most = client.query_max_bytes(self.users.must_log_in(client));
+            append(&mut query, bytes, most);
             self.stats.saw_input(query.len(), cx.now);
             self.take_query(cx, sentinel, conn, query);
         }
     }
 
-    /// Lets clients go on whose hold has ended, a bounded number of them.
+    /// Lets clients go on whose hold has ended: one, and more as far as this turn allows.
     pub(super) fn run_resumed(&mut self, cx: &mut Cx, sentinel: &mut Sentinel) {
-        for _ in 0..RESUMED_PER_TURN {
-            let Some(conn) = self.resumed.pop_first() else { return };
+        while let Some(conn) = self.resumed.pop_first() {
             self.go_on(cx, sentinel, conn);
+            if self.work.spent_ns() >= work::TURN_NS {
+                return;
+            }
         }
     }
 
@@ -76,30 +77,33 @@ impl Server {
     fn go_on(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, conn: ConnId) {
         let Some(client) = self.clients.get_mut(&conn) else { return };
         client.hold = None;
+        // It may have waited for longer than clients may be idle.
+        client.last_active = cx.now;
         cx.act(Action::Hold { conn, hold: false });
-        if let Some(request) = client.deferred.take() {
-            self.run_request(cx, sentinel, conn, request);
-        }
-        if let Some(client) = self.clients.get_mut(&conn) {
-            let query = std::mem::take(&mut client.query);
-            self.take_query(cx, sentinel, conn, query);
-        }
+        let query = std::mem::take(&mut client.query);
+        self.take_query(cx, sentinel, conn, query);
     }
 
     fn take_query(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, conn: ConnId, q: Vec<u8>) {
         let mut query = q;
         let used = self.run_requests(cx, sentinel, conn, &query);
         query.drain(..used);
-        if !query.is_empty() {
+        if query.is_empty() {
+            self.weigh(cx, conn);
+        } else {
             self.keep(cx, conn, query);
         }
     }
 
     /// Keeps bytes that make no whole request yet, or that may not be looked at yet.
-    fn keep(&mut self, cx: &mut Cx, conn: ConnId, rest: Vec<u8>) {
+    fn keep(&mut self, cx: &mut Cx, conn: ConnId, mut rest: Vec<u8>) {
         let Some(client) = self.clients.get_mut(&conn) else { return };
+        if rest.capacity() > QUERY_KEPT_BYTES && rest.len() < rest.capacity() / 4 {
+            rest.shrink_to_fit();
+        }
         client.query = rest;
-        if client.query.len() > QUERY_MAX_BYTES {
+        let most = client.query_max_bytes(self.users.must_log_in(client));
+        if client.query.len() > most {
             let path = self.settings.unixsocket.as_deref().unwrap_or(b"");
             let (now, what) = (cx.now, b"Closing client that reached max query buffer length: ");
             cx.log_limited(LineKind::QueryTooLong, || {
@@ -107,6 +111,7 @@ impl Server {
             });
             self.close(cx, conn);
         }
+        self.weigh(cx, conn);
     }
 
     /// Runs whole requests at the front of `bytes`; gives how many bytes are done with.
@@ -122,7 +127,9 @@ impl Server {
         let mut first = true;
         while used < bytes.len() {
             let Some(client) = self.clients.get_mut(&conn) else { return bytes.len() };
-            if client.hold.is_none() && client.unsent > OUTPUT_HOLD_BYTES {
+            let must_log_in = self.users.must_log_in(client);
+            let most = if must_log_in { STRANGER_OUTPUT_HOLD_BYTES } else { OUTPUT_HOLD_BYTES };
+            if client.hold.is_none() && client.unsent > most {
                 hold(cx, client, Hold::Output);
             }
             if client.hold.is_none() && !first && self.work.spent_ns() >= slice_end_ns {
@@ -132,19 +139,21 @@ impl Server {
             if client.hold.is_some() {
                 break;
             }
-            let must_log_in = self.users.must_log_in(client);
             let limits = if must_log_in { UNAUTHENTICATED } else { AUTHENTICATED };
             match client.parser.next_from(&bytes[used..], limits, &mut self.spare) {
                 Ok(None) => break,
                 Ok(Some((request, n))) => {
-                    used += n;
                     first = false;
                     if !request.is_empty() {
                         client.muting.skip = std::mem::take(&mut client.muting.skip_next);
                         let (actions, held) = (cx.actions.len(), client.held_bytes());
-                        self.run_request(cx, sentinel, conn, request);
+                        let ran = self.run_request(cx, sentinel, conn, request);
                         self.charge_for(cx, conn, n, actions, held);
+                        if !ran {
+                            break;
+                        }
                     }
+                    used += n;
                 }
                 Err(error) => {
                     self.refuse_protocol(cx, conn, &error);
@@ -182,12 +191,19 @@ impl Server {
         self.close_after_flush(cx, conn);
     }
 
-    /// Takes one request through the checks and runs it, or puts it aside.
-    fn run_request(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, conn: ConnId, words: Request) {
-        let Some(client) = self.clients.get_mut(&conn) else { return };
+    /// Takes one request through the checks and runs it. False if it must wait: then it has to be
+    /// read again, so that nothing is held for it but its bytes.
+    fn run_request(
+        &mut self,
+        cx: &mut Cx,
+        sentinel: &mut Sentinel,
+        conn: ConnId,
+        words: Request,
+    ) -> bool {
+        let Some(client) = self.clients.get_mut(&conn) else { return true };
         if is_http(&words[0]) {
             self.refuse_http(cx, conn);
-            return;
+            return true;
         }
         // A queue that is empty now gets a vote at most.
         let tail_before = (!client.behind.is_empty()).then(|| client.tail_len());
@@ -199,10 +215,12 @@ impl Server {
             }
             Ok(command) => {
                 let pause = self.pause_for(command);
-                let Some(client) = self.clients.get_mut(&conn) else { return };
+                let Some(client) = self.clients.get_mut(&conn) else { return true };
                 if let Some(why) = pause.or_else(|| votes_for(client, command)) {
-                    client.deferred = Some(words);
-                    return hold(cx, client, why);
+                    client.muting.skip_next = client.muting.skip;
+                    hold(cx, client, why);
+                    self.spare.give_back(words);
+                    return false;
                 }
                 client.last_command = Some(command);
                 self.run(cx, sentinel, conn, command, &words);
@@ -215,6 +233,7 @@ impl Server {
             client.behind_bytes += client.tail_len().saturating_sub(before);
         }
         self.check_output(cx, conn);
+        true
     }
 
     fn run(
@@ -230,6 +249,9 @@ impl Server {
         self.stats.commands += 1;
         self.settle_new(cx);
         self.running = None;
+        if self.clients.get(&conn).is_some_and(|client| client.doomed) {
+            self.close(cx, conn);
+        }
     }
 
     /// The checks: existence, arity, authentication, rights, subscription. The error text
@@ -293,6 +315,17 @@ impl Server {
         });
         self.close(cx, conn);
     }
+}
+
+/// Appends to a query buffer that may have `most` bytes: it grows by a quarter, but not far beyond
+/// that.
+fn append(query: &mut Vec<u8>, bytes: &[u8], most: usize) {
+    let needed = query.len() + bytes.len();
+    if needed > query.capacity() {
+        let wanted = (needed + needed / 4).min(most).max(needed);
+        query.reserve_exact(wanted - query.len());
+    }
+    query.extend_from_slice(bytes);
 }
 
 /// Stops looking at requests of a client.

@@ -12,7 +12,7 @@ use crate::config::settings::{OutputLimit, Settings};
 use crate::resp::request::Spare;
 use crate::resp::write::Dialect;
 use crate::sentinel::Sentinel;
-use crate::sentinel::action::{Action, Cx, LogLevel, Outbox};
+use crate::sentinel::action::{Action, Cx, Load, LogLevel, Outbox};
 use crate::sentinel::log_limit::LineKind;
 use crate::util::ident::ConnId;
 use crate::util::time::Mono;
@@ -21,6 +21,7 @@ pub mod acl;
 pub mod auth;
 pub mod call;
 pub mod client;
+pub mod client_memory;
 mod cmd_acl;
 mod cmd_client;
 mod cmd_command;
@@ -30,6 +31,7 @@ mod cmd_pubsub;
 mod cmd_sentinel;
 mod cmd_shutdown;
 mod dispatch;
+mod eviction;
 pub mod facts;
 pub mod pubsub;
 mod sentinel_config;
@@ -49,8 +51,10 @@ use acl::asks::Asks;
 use acl::log::AclLog;
 use acl::users::Users;
 use client::{Client, Hold};
+use client_memory::ClientMemory;
+use eviction::{Lingering, limit_of_all};
 use facts::{CpuTimes, Endpoint, ProcessFacts};
-use pubsub::PubSub;
+use pubsub::{Kind, PubSub};
 use stats::Stats;
 use table::Names;
 use waits::Waits;
@@ -63,8 +67,11 @@ pub const REDIS_VERSION: &str = "7.2.0";
 
 /// A client that leaves more than this unread is not served further until it has caught up.
 const OUTPUT_HOLD_BYTES: usize = 1 << 20;
+/// The same for one that has not authenticated: what it gets then is short.
+const STRANGER_OUTPUT_HOLD_BYTES: usize = 16 << 10;
 /// When it is served again.
 const OUTPUT_RESUME_BYTES: usize = OUTPUT_HOLD_BYTES / 4;
+const STRANGER_OUTPUT_RESUME_BYTES: usize = STRANGER_OUTPUT_HOLD_BYTES / 4;
 
 /// So many connections that are about to be closed do not count as clients.
 const LINGERING_FREE: usize = 32;
@@ -91,7 +98,9 @@ pub struct Server {
     asks: Asks,
     clients: BTreeMap<ConnId, Client>,
     /// Connections that are closed as soon as they have taken their output.
-    lingering: BTreeSet<ConnId>,
+    lingering: BTreeMap<ConnId, Lingering>,
+    /// What all of them hold.
+    memory: ClientMemory,
     next_client_id: u64,
     maxclients: u32,
     pubsub: PubSub,
@@ -123,12 +132,13 @@ impl Server {
             acl_log: AclLog::default(),
             asks: Asks::default(),
             maxclients: settings.maxclients,
+            memory: ClientMemory::new(limit_of_all(&settings)),
             settings,
             facts,
             cpu: CpuTimes::default(),
             started: now,
             clients: BTreeMap::new(),
-            lingering: BTreeSet::new(),
+            lingering: BTreeMap::new(),
             next_client_id: 1,
             pubsub: PubSub::default(),
             stats: Stats::default(),
@@ -194,14 +204,13 @@ impl Server {
             if let Some(out) = cx.out.buffer(conn) {
                 crate::resp::write::error(out, text);
             }
-            self.lingering.insert(conn);
-            cx.act(Action::CloseAfterFlush { conn });
-            return;
+            return self.linger(cx, conn);
         }
         self.next_client_id += 1;
         self.stats.connections += 1;
         let authenticated = self.users.default_is_open();
         self.clients.insert(conn, Client { authenticated, ..client });
+        self.weigh(cx, conn);
     }
 
     /// Whether there is no room for another client. Some that are about to be gone may overlap with
@@ -226,7 +235,7 @@ impl Server {
 
     /// A client's connection is gone. Harmless for one that was forgotten before.
     pub fn closed(&mut self, cx: &mut Cx, conn: ConnId) {
-        self.lingering.remove(&conn);
+        self.stop_lingering(conn);
         let Some(client) = self.forget(conn) else { return };
         if self.logs(LogLevel::Verbose) {
             let (now, path) = (cx.now, self.unixsocket());
@@ -236,13 +245,19 @@ impl Server {
         }
     }
 
-    /// Bytes of `conn` were taken by the network.
-    pub fn sent_bytes(&mut self, conn: ConnId, n: usize) {
+    /// Bytes of `conn` were taken by the network; this is left.
+    pub fn sent_bytes(&mut self, conn: ConnId, n: usize, left: Load, now: Mono) {
         self.stats.writes += 1;
         self.stats.output_bytes += n as u64;
-        let Some(client) = self.clients.get_mut(&conn) else { return };
-        client.unsent = client.unsent.saturating_sub(n);
-        if client.hold == Some(Hold::Output) && client.unsent <= OUTPUT_RESUME_BYTES {
+        let Some(client) = self.clients.get_mut(&conn) else {
+            return self.weigh_lingering(conn, left);
+        };
+        client.last_active = now;
+        (client.unsent, client.output_bytes) = (left.unsent, left.memory);
+        client.weigh(&mut self.memory, self.users.must_log_in(client));
+        let is_stranger = self.users.must_log_in(client);
+        let most = if is_stranger { STRANGER_OUTPUT_RESUME_BYTES } else { OUTPUT_RESUME_BYTES };
+        if client.hold == Some(Hold::Output) && client.unsent <= most {
             self.resumed.insert(conn);
         }
         let limit = limit_of(&self.settings, client);
@@ -305,9 +320,7 @@ impl Server {
         if cx.actions[self.settled..].iter().any(is_event) {
             for action in cx.actions.split_off(self.settled) {
                 match action {
-                    Action::Publish { channel, text } => {
-                        self.deliver(cx, channel.as_bytes(), &text);
-                    }
+                    Action::Publish { channel, text } => self.deliver(cx, channel, &text),
                     other => cx.actions.push(other),
                 }
             }
@@ -315,20 +328,22 @@ impl Server {
         self.settled = cx.actions.len();
     }
 
-    fn deliver(&mut self, cx: &mut Cx, channel: &[u8], text: &[u8]) {
-        let mut reached = Vec::new();
-        self.work.charge_each(self.pubsub.patterns.len(), work::LOOK_NS);
-        for to in self.pubsub.deliveries(channel) {
-            let Some(client) = self.clients.get(&to.conn) else { continue };
-            if let Some(out) = cx.out.buffer(to.conn) {
-                pubsub::write_message(out, client.dialect, to.pattern, channel, text);
-                reached.push(to.conn);
+    fn deliver(&mut self, cx: &mut Cx, channel: &'static str, text: &[u8]) {
+        for (topic, is_pattern) in self.pubsub.reached(channel) {
+            let pattern = is_pattern.then_some(&topic[..]);
+            let subscribers = self.pubsub.subscribers(&topic, is_pattern);
+            let bytes = channel.len() + text.len() + pattern.map_or(40, |p| p.len() + 60);
+            self.work.charge_each(subscribers.len() * bytes, work::BYTE_NS);
+            for conn in subscribers {
+                let Some(client) = self.clients.get(&conn).filter(|client| !client.doomed) else {
+                    continue;
+                };
+                if let Some(out) = cx.out.buffer(conn) {
+                    let channel = channel.as_bytes();
+                    pubsub::write_message(out, client.dialect, pattern, channel, text);
+                    self.check_output(cx, conn);
+                }
             }
-        }
-        let bytes = channel.len() + text.len() + 40;
-        self.work.charge_each(reached.len() * bytes, work::BYTE_NS);
-        for conn in reached {
-            self.check_output(cx, conn);
         }
     }
 
@@ -367,11 +382,10 @@ impl Server {
 
     /// Notes how much output waits for a client, and acts on the limits of its class.
     fn check_output(&mut self, cx: &mut Cx, conn: ConnId) {
-        if self.running == Some(conn) {
+        self.weigh(cx, conn);
+        let Some(client) = self.clients.get_mut(&conn).filter(|client| !client.doomed) else {
             return;
-        }
-        let Some(client) = self.clients.get_mut(&conn) else { return };
-        client.unsent = cx.out.unsent(conn);
+        };
         let limit = limit_of(&self.settings, client);
         if is_over(limit.soft_bytes, client.unsent) {
             client.over_soft_since.get_or_insert(cx.now);
@@ -389,15 +403,17 @@ impl Server {
                 let why = b" scheduled to be closed ASAP for overcoming of output buffer limits.";
                 [b"Client ", &client.describe(now, path)[..], why].concat()
             });
-            self.close(cx, conn);
+            self.dismiss(cx, conn);
         }
     }
 
+    /// Closes clients that neither sent nor took anything for too long. Those that wait for us are
+    /// not idle, and who does not take its replies is waited for.
     fn close_idle(&mut self, cx: &mut Cx) {
         let limit_ms = self.settings.timeout_s.saturating_mul(1000);
         let is_idle = |client: &&Client| {
             client.subscriptions() == 0
-                && !matches!(client.hold, Some(Hold::Answer | Hold::Votes | Hold::Pause))
+                && matches!(client.hold, None | Some(Hold::Output))
                 && cx.now.since(client.last_active) > limit_ms
         };
         let idle: Vec<_> = self.clients.values().filter(is_idle).map(|c| c.conn).collect();
@@ -418,28 +434,22 @@ impl Server {
     /// Closes a client as soon as it has taken its output.
     fn close_after_flush(&mut self, cx: &mut Cx, conn: ConnId) {
         if self.forget(conn).is_some() {
-            self.lingering.insert(conn);
-            cx.act(Action::CloseAfterFlush { conn });
+            self.linger(cx, conn);
         }
     }
 
     /// Drops all that is known of a client. What it set going (a MONITOR, a SET) goes on.
     fn forget(&mut self, conn: ConnId) -> Option<Client> {
-        let client = self.clients.remove(&conn)?;
-        self.drop_subscriptions(&client);
+        let mut client = self.clients.remove(&conn)?;
+        self.memory.leave(conn, &mut client.entry);
+        for kind in [Kind::Channel, Kind::Pattern] {
+            let held = std::mem::take(client.held(kind));
+            self.pubsub.remove_all(held, kind, conn);
+        }
         self.resumed.remove(&conn);
         self.over_soft.remove(&conn);
         self.waits.client_gone(conn);
         Some(client)
-    }
-
-    fn drop_subscriptions(&mut self, client: &Client) {
-        for channel in &client.channels {
-            self.pubsub.channels.remove(channel, client.conn);
-        }
-        for pattern in &client.patterns {
-            self.pubsub.patterns.remove(pattern, client.conn);
-        }
     }
 
     fn end_pause(&mut self) {

@@ -7,7 +7,8 @@ use super::waits::AfterSave;
 use crate::resp::write;
 use crate::sentinel::action::{Action, LogLevel};
 use crate::sentinel::setup::GlobalConfig;
-use crate::util::{glob, num, words};
+use crate::util::glob::Pattern;
+use crate::util::{num, words};
 
 /// A setting: its value as text, and how a new value is read.
 struct Param {
@@ -122,10 +123,12 @@ pub fn config(call: &mut Call<'_, '_>) {
 
 fn get(call: &mut Call<'_, '_>) {
     let mut found: Vec<(&str, Vec<u8>)> = Vec::new();
+    let longest = PARAMS.iter().map(|param| param.name.len()).max().unwrap_or(0);
     for pattern in &call.args[3..] {
+        let pattern = Pattern::new(pattern, true, longest);
         for param in PARAMS {
             let is_new = found.iter().all(|(name, _)| *name != param.name);
-            if is_new && glob::matches(pattern, param.name.as_bytes(), true) {
+            if is_new && pattern.matches(param.name.as_bytes()) {
                 found.push((param.name, (param.get)(&call.sentinel.global, call.server)));
             }
         }

@@ -15,6 +15,8 @@ const RECENT_MS: u64 = 10_000;
 pub struct Stats {
     pub connections: u64,
     pub rejected: u64,
+    /// Clients closed because all together held too much.
+    pub evicted: u64,
     pub commands: u64,
     pub errors: u64,
     pub input_bytes: u64,

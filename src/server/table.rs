@@ -364,6 +364,8 @@ pub static COMMANDS: &[Command] = &[
 
 /// Longest name in the tables; longer words are unknown without a search.
 const LONGEST_NAME: usize = 32;
+/// Longest name of a subcommand with that of its command.
+pub const FULL_NAME_MAX_BYTES: usize = 64;
 
 /// Why a request finds no command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -481,6 +483,7 @@ mod tests {
         }
         for command in all() {
             assert!(command.name.len() <= LONGEST_NAME);
+            assert!(command.full_name.len() <= FULL_NAME_MAX_BYTES);
             assert!(command.full_name.ends_with(command.name));
             assert_eq!(command.name, command.name.to_ascii_lowercase());
             assert_ne!(command.arity, 0, "{}", command.full_name);

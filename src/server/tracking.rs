@@ -2,8 +2,10 @@
 //! client-side caching on by habit get the answers they expect.
 #![forbid(unsafe_code)]
 
-/// Most prefixes a client may name.
+/// Most prefixes a client may name. Each is compared with each.
 const PREFIXES_MAX: usize = 128;
+/// Longest prefix.
+const PREFIX_MAX_BYTES: usize = 1024;
 
 /// When keys are tracked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -62,6 +64,11 @@ impl Tracking {
 
     pub fn prefixes(&self) -> &[Vec<u8>] {
         &self.prefixes
+    }
+
+    /// Bytes that it takes in memory, roughly.
+    pub fn memory(&self) -> usize {
+        self.prefixes.iter().map(|prefix| prefix.len() + size_of::<Vec<u8>>() + 16).sum()
     }
 
     /// CLIENT CACHING yes|no, `None` being any other word; the error text otherwise.
@@ -138,13 +145,17 @@ impl Tracking {
             (false, false) => Mode::Always,
         };
         self.check_change(&wanted, !prefixes.is_empty())?;
+        if prefixes.iter().any(|prefix| prefix.len() > PREFIX_MAX_BYTES) {
+            return Err(Refusal::Text(b"ERR Prefixes cannot be longer than 1024 bytes."));
+        }
+        if self.prefixes.len() + prefixes.len() > PREFIXES_MAX {
+            return Err(Refusal::Text(b"ERR A client cannot have more than 128 prefixes."));
+        }
         for (n, prefix) in prefixes.iter().enumerate() {
             check_overlap(prefix, self.prefixes.iter(), "an existing")?;
             let later = prefixes[n + 1..].iter().copied();
             check_overlap(prefix, later, "another provided")?;
-            if wanted.prefixes.len() < PREFIXES_MAX {
-                wanted.prefixes.push(prefix.to_vec());
-            }
+            wanted.prefixes.push(prefix.to_vec());
         }
         *self = wanted;
         Ok(())
@@ -237,5 +248,25 @@ mod tests {
             assert!(matches!(set(&mut t, line), Err(Refusal::Text(_))), "{line}");
         }
         assert!(!t.is_on());
+    }
+
+    #[test]
+    fn prefixes_are_few_and_short() {
+        let mut t = Tracking::default();
+        let line = |names: std::ops::Range<usize>| {
+            let prefixes: String = names.map(|n| format!(" prefix {n:03}")).collect();
+            format!("on bcast{prefixes}")
+        };
+        let too_many = Err(Refusal::Text(b"ERR A client cannot have more than 128 prefixes."));
+        assert_eq!(set(&mut t, &line(0..129)), too_many);
+        assert_eq!(set(&mut t, &line(0..128)), Ok(()));
+        assert_eq!(set(&mut t, &line(128..129)), too_many);
+        assert_eq!(t.prefixes().len(), 128);
+        let mut t = Tracking::default();
+        let long = |n: usize| format!("on bcast prefix {}", "x".repeat(n));
+        let too_long = Err(Refusal::Text(b"ERR Prefixes cannot be longer than 1024 bytes."));
+        assert_eq!(set(&mut t, &long(1025)), too_long);
+        assert_eq!(set(&mut t, &long(1024)), Ok(()));
+        assert!(t.memory() > 1024);
     }
 }

@@ -20,8 +20,10 @@ pub const REQUEST_NS: u64 = 250;
 pub const BYTE_NS: u64 = 2;
 /// Carrying out an action: a log line, a connect.
 pub const ACTION_NS: u64 = 5_000;
-/// Looking at one client, or at one pattern of a subscriber.
+/// Looking at one client.
 pub const LOOK_NS: u64 = 50;
+/// Matching the pattern of a new subscription with the names of all events.
+pub const PATTERN_NS: u64 = 2_000;
 
 /// The account of one turn.
 #[derive(Debug, Default)]

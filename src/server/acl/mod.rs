@@ -145,6 +145,6 @@ impl Server {
 /// Whether a client may go on listening to all that it listens to.
 fn keeps_subscriptions(client: &Client) -> bool {
     client.user.is_unrestricted
-        || (client.channels.iter().all(|channel| client.user.may_hear(channel))
-            && client.patterns.iter().all(|pattern| client.user.may_hear_pattern(pattern)))
+        || (client.channels.topics.keys().all(|channel| client.user.may_hear(channel))
+            && client.patterns.topics.keys().all(|topic| client.user.may_hear_pattern(topic)))
 }

@@ -7,8 +7,9 @@ use crate::sentinel::action::LogLevel;
 
 #[test]
 fn names_and_libraries() {
+    let long = "n".repeat(1024);
     Rig::new().play(
-        "
+        &"
         A> client setname \"a b\"
         A< -ERR Client names cannot contain spaces, newlines or special characters.
         A> client setname abc
@@ -23,14 +24,37 @@ fn names_and_libraries() {
         A< +OK
         A> client setinfo LIB-VER \"1 2\"
         A< -ERR LIB-VER cannot contain spaces, newlines or special characters.
+        A> client setname LONG+
+        A< -ERR Client names cannot be longer than 1024 bytes.
+        A> hello 2 setname LONG+
+        A< -ERR Client names cannot be longer than 1024 bytes.
+        A> client setname LONG
+        A< +OK
+        A> client setinfo lib-name LONG+
+        A< -ERR lib-name cannot be longer than 1024 bytes.
+        A> client setinfo LIB-VER LONG+
+        A< -ERR LIB-VER cannot be longer than 1024 bytes.
+        A> client setinfo lib-ver LONG
+        A< +OK
         A> client setinfo foo x
         A< -ERR Unrecognized option 'foo'
         A> client maint_notifications on
         A< -ERR unknown subcommand 'maint_notifications'. Try CLIENT HELP.
         A> client no-touch on
         A< -ERR unknown subcommand 'no-touch'. Try CLIENT HELP.
-        ",
+        "
+        .replace("LONG", &long),
     );
+}
+
+#[test]
+fn a_request_that_is_held_back_is_kept_as_its_bytes() {
+    let mut rig = Rig::new();
+    rig.play("A> client reply skip\nB> client pause 1000\nB< +OK\nA> ping a\nA> ping b\nA: held");
+    let conn = rig.client('A');
+    assert_eq!(rig.server.clients[&conn].query, b"ping a\r\nping b\r\n");
+    rig.play("wait 999\nA<\nwait 1\nA: free\nA< $1 b");
+    assert_eq!(rig.server.clients[&conn].query.capacity(), 0);
 }
 
 #[test]

@@ -68,6 +68,34 @@ fn idle_clients_are_closed_but_never_subscribers() {
 }
 
 #[test]
+fn who_takes_its_replies_slowly_is_not_idle() {
+    let mut rig = Rig::with(Settings { timeout_s: 3, ..Settings::default() });
+    let (slow, stuck) = (rig.connect(), rig.connect());
+    for conn in [slow, stuck] {
+        rig.send(conn, b"command\r\ncommand docs\r\n");
+    }
+    for _ in 0..10 {
+        rig.wait(2000);
+        assert_eq!(rig.take_part(slow, 500).len(), 500);
+        assert!(!rig.closed.contains(&slow));
+    }
+    assert!(rig.closed.contains(&stuck), "nothing was taken for 3 s");
+    rig.wait(4000);
+    assert!(rig.closed.contains(&slow));
+}
+
+#[test]
+fn time_spent_waiting_for_us_is_no_idle_time() {
+    let mut rig = Rig::with(Settings { timeout_s: 3, ..Settings::default() });
+    let (paused, muted) = (rig.client('A'), rig.client('B'));
+    rig.play("B> client reply off\nC> client pause 9000\nA> ping\nB> ping\nwait 8900");
+    rig.play("A: held\nB: held\nA: open\nB: open\nwait 200\nwait 2000\nA: open\nB: open");
+    assert_eq!(rig.take(paused), b"+PONG\r\n");
+    rig.play("wait 2900\nA: open\nB: closed\nwait 1000\nA: closed");
+    assert!(!rig.server.owns(muted));
+}
+
+#[test]
 fn requests_that_never_end_are_cut_off() {
     let mut rig = Rig::new();
     let conn = rig.connect();

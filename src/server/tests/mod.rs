@@ -19,7 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::Server;
 use super::facts::{Endpoint, ProcessFacts};
 use crate::config::settings::Settings;
-use crate::sentinel::action::{Action, Cx, Outbox, Question};
+use crate::sentinel::action::{Action, Cx, Load, Outbox, Question};
 use crate::sentinel::instance::MasterId;
 use crate::sentinel::log_limit::LogLimits;
 use crate::sentinel::setup::GlobalConfig;
@@ -33,6 +33,7 @@ mod acl_clients;
 mod basics;
 mod clients;
 mod limits;
+mod memory;
 mod pubsub;
 mod sentinel;
 mod waiting;
@@ -42,11 +43,15 @@ mod waiting;
 struct Buffers {
     next: u64,
     open: BTreeMap<ConnId, Vec<u8>>,
+    /// The most that a buffer ever held when it was written to again.
+    peak: usize,
 }
 
 impl Outbox for Buffers {
     fn buffer(&mut self, conn: ConnId) -> Option<&mut Vec<u8>> {
-        self.open.get_mut(&conn)
+        let buffer = self.open.get_mut(&conn)?;
+        self.peak = self.peak.max(buffer.len());
+        Some(buffer)
     }
 
     fn open(&mut self) -> ConnId {
@@ -178,9 +183,18 @@ impl Rig {
 
     /// What a client has received since the last call; the server hears that it was sent.
     pub fn take(&mut self, conn: ConnId) -> Vec<u8> {
-        let taken = self.buffers.open.get_mut(&conn).map(std::mem::take).unwrap_or_default();
+        self.take_part(conn, usize::MAX)
+    }
+
+    /// The same, but at most so many bytes.
+    pub fn take_part(&mut self, conn: ConnId, most: usize) -> Vec<u8> {
+        let Some(buffer) = self.buffers.open.get_mut(&conn) else { return Vec::new() };
+        let rest = buffer.split_off(buffer.len().min(most));
+        let taken = std::mem::replace(buffer, rest);
         if !taken.is_empty() {
-            self.server.sent_bytes(conn, taken.len());
+            let unsent = self.buffers.open.get(&conn).map_or(0, Vec::len);
+            let left = Load { unsent, memory: unsent };
+            self.server.sent_bytes(conn, taken.len(), left, self.now);
         }
         taken
     }
@@ -189,6 +203,13 @@ impl Rig {
     pub fn ask(&mut self, conn: ConnId, bytes: &[u8]) -> Vec<u8> {
         self.send(conn, bytes);
         self.take(conn)
+    }
+
+    /// The most bytes of output that one client had in what `act` does.
+    pub fn buffers_peak(&mut self, act: impl FnOnce(&mut Rig)) -> usize {
+        self.buffers.peak = 0;
+        act(self);
+        self.buffers.peak
     }
 
     /// A monitored master.

@@ -34,6 +34,21 @@ fn confirmations_count_what_is_held() {
 }
 
 #[test]
+fn channels_and_patterns_have_a_longest_length() {
+    let long = "x".repeat(1024);
+    let text = "
+        A> subscribe a LONG+ LONG b
+        A< *3 $9 subscribe $1 a :1 -ERR Channel names cannot be longer than 1024 bytes.
+        .. *3 $9 subscribe $1024 LONG :2 *3 $9 subscribe $1 b :3
+        A> psubscribe *LONG *
+        A< -ERR Patterns cannot be longer than 1024 bytes. *3 $10 psubscribe $1 * :4
+        A> unsubscribe LONG+
+        A< *3 $11 unsubscribe $1025 LONG+ :4
+        ";
+    Rig::new().play(&text.replace("LONG", &long));
+}
+
+#[test]
 fn a_resp2_subscription_allows_little() {
     let only =
         "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
