@@ -8,10 +8,11 @@
 use super::Sentinel;
 use super::action::{Cx, LogLevel};
 use super::event::{Event, Subject};
-use super::instance::{Addr, InstId, MasterId, ReconfState, ReplicaId};
-use super::link::{Channel, Sent};
+use super::instance::{InstId, MasterId, ReconfState, ReplicaId};
+use super::orders::{Beside, Order};
 use super::select::{Choice, FRESH_INFO_WAIT_MS, choose};
 use super::timers::NEVER;
+use crate::util::backoff::Backoff;
 use crate::util::defect::{Defect, defect};
 use crate::util::time::Mono;
 
@@ -34,6 +35,19 @@ pub struct Failover {
     pub state_since: Mono,
     /// When the promotion was first asked for; asking again does not give it more time.
     pub promotion_since: Option<Mono>,
+    pub attempt: Attempt,
+}
+
+/// How the chosen replica was asked so far, if it refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Attempt {
+    /// It takes no more than that beside SLAVEOF, which then is in no transaction.
+    pub beside: Option<Beside>,
+    /// It refused SLAVEOF the last time.
+    pub refused: bool,
+    /// When an order was lost with its connection; it may have run all the same.
+    pub unanswered: Option<Mono>,
+    pub retry: Backoff,
 }
 
 /// The states before the switch; what exists only in a state lives in it.
@@ -121,7 +135,10 @@ impl Sentinel {
         match failover.state {
             State::WaitStart => self.election_deadline(id, failover),
             State::SelectSlave => failover.state_since.after(FRESH_INFO_WAIT_MS),
-            State::SendSlaveofNoOne { .. } => timeout,
+            State::SendSlaveofNoOne { .. } => match failover.attempt.retry.until() {
+                retry if retry > now => timeout.min(retry),
+                _ => timeout,
+            },
             State::WaitPromotion { next_info, .. } => timeout.min(next_info),
         }
     }
@@ -144,7 +161,9 @@ impl Sentinel {
         master.election.voted_for = None;
         let promotion_since = None;
         let (started, state_since) = (now, now);
-        let failover = Failover { epoch, forced, started, state, state_since, promotion_since };
+        let attempt = Attempt::default();
+        let failover =
+            Failover { epoch, forced, started, state, state_since, promotion_since, attempt };
         master.failover = Some(failover);
         self.plain_event(cx, Event::warning("+try-failover"), InstId::Master(id));
         let myid = self.myid.clone();
@@ -245,8 +264,14 @@ impl Sentinel {
             self.abort_and_retry(cx, id, "-failover-abort-slave-timeout");
             return;
         }
+        let attempt = failover.attempt;
+        if self.gives_up_promotion(cx.now, id, replica, &attempt) {
+            self.masters[id].election.needs_replica = true;
+            self.abort_and_retry(cx, id, "-failover-abort-slave-timeout");
+            return;
+        }
         let inst = InstId::Replica(replica);
-        if !self.usable(self.base(inst).link) {
+        if attempt.retry.until() > cx.now || !self.usable(self.base(inst).link) {
             return;
         }
         let info_gap_ms = PROMOTION_INFO_FIRST_MS;
@@ -257,10 +282,15 @@ impl Sentinel {
         self.set_failover_state(id, state, since);
         if let Some(failover) = &mut self.masters[id].failover {
             failover.promotion_since = Some(since);
+            failover.attempt.refused = false;
         }
-        self.send_slaveof(cx, inst, None);
+        let order = Order::Promote { epoch: failover.epoch };
+        self.send_order(cx, inst, order, None, attempt.beside);
         self.send_info(cx, inst);
-        self.plain_event(cx, Event::notice("+failover-state-wait-promotion"), inst);
+        // Not for an order that is given again as it was refused.
+        if !attempt.refused && attempt.beside.is_none() {
+            self.plain_event(cx, Event::notice("+failover-state-wait-promotion"), inst);
+        }
         if defect(Defect::PromoteUnchecked) {
             self.promoted(cx, id, replica);
         }
@@ -268,38 +298,14 @@ impl Sentinel {
 
     /// The connection to a replica broke: if it was being promoted, the transaction may be lost
     /// and is sent again over the next connection. The time limit of the state runs on.
-    pub(super) fn promotion_interrupted(&mut self, id: ReplicaId) {
+    pub(super) fn promotion_interrupted(&mut self, now: Mono, id: ReplicaId) {
         let master = self.replicas[id].master;
         if let Some(failover) = &mut self.masters[master].failover
             && matches!(failover.state, State::WaitPromotion { replica, .. } if replica == id)
         {
             failover.state = State::SendSlaveofNoOne { replica: id };
+            failover.attempt.unanswered = Some(now);
         }
-    }
-
-    /// One transaction: the new role, saved in its own file, and all its clients told to come
-    /// again. `None`: become a master. False, and nothing is sent, if the instance would have to
-    /// replicate from itself: this is the one place that tells anybody whom to follow.
-    pub(super) fn send_slaveof(&mut self, cx: &mut Cx, inst: InstId, to: Option<&Addr>) -> bool {
-        if to.is_some_and(|to| !self.may_follow(inst, to)) {
-            return false;
-        }
-        let (host, port) = match to {
-            Some(addr) => (self.announced(addr), addr.port.to_string().into_bytes()),
-            None => (b"NO".to_vec(), b"ONE".to_vec()),
-        };
-        let commands: [&[&[u8]]; 6] = [
-            &[b"MULTI"],
-            &[b"SLAVEOF", &host, &port],
-            &[b"CONFIG", b"REWRITE"],
-            &[b"CLIENT", b"KILL", b"TYPE", b"normal"],
-            &[b"CLIENT", b"KILL", b"TYPE", b"pubsub"],
-            &[b"EXEC"],
-        ];
-        for words in commands {
-            self.send(cx, inst, Channel::Cmd, Sent::Ignored, words);
-        }
-        true
     }
 
     /// The chosen replica reports master: switch at once, tell everybody, then see to the rest.

@@ -1,7 +1,7 @@
 #![forbid(unsafe_code)]
 
 use super::connect::Stage;
-use super::failover::{Failover, State};
+use super::failover::{Attempt, Failover, State};
 use super::instance::{InstId, MasterId, ReplicaId};
 use super::link::{Channel, Conn};
 use super::testing::{Bench, addr};
@@ -39,6 +39,7 @@ fn a_promotion_that_is_asked_for_again_has_no_more_time() {
         state: State::SendSlaveofNoOne { replica },
         state_since: began,
         promotion_since: None,
+        attempt: Attempt::default(),
     });
     bench.call(|sentinel, cx| sentinel.master_progress(cx, master));
     let timeout_ms = bench.sentinel.masters[master].options.failover_timeout_ms;
@@ -47,7 +48,7 @@ fn a_promotion_that_is_asked_for_again_has_no_more_time() {
         assert!(matches!(state(&bench), Some(State::WaitPromotion { .. })));
         bench.pass(timeout_ms / 4);
         bench.call(|sentinel, cx| {
-            sentinel.promotion_interrupted(replica);
+            sentinel.promotion_interrupted(cx.now, replica);
             sentinel.master_progress(cx, master);
         });
     }
@@ -67,6 +68,7 @@ fn what_would_be_given_up_at_once_is_not_sent() {
         state: State::SendSlaveofNoOne { replica },
         state_since: bench.now,
         promotion_since: None,
+        attempt: Attempt::default(),
     });
     bench.pass(bench.sentinel.masters[master].options.failover_timeout_ms + 1);
     bench.call(|sentinel, cx| sentinel.master_progress(cx, master));

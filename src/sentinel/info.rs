@@ -5,8 +5,9 @@ use super::Sentinel;
 use super::action::Cx;
 use super::event::{Event, Subject};
 use super::failover::State;
-use super::instance::{Addr, InstId, MasterId, ReconfState, ReplicaId, Role};
+use super::instance::{Addr, InstId, Loading, MasterId, ReconfState, ReplicaId, Role};
 use super::names::{HostState, Origin, is_host};
+use super::orders::Order;
 use super::pending_names::Waiter;
 use super::timers::NEVER;
 use crate::util::defect::{Defect, defect};
@@ -37,6 +38,8 @@ pub struct InfoView<'a> {
     pub priority: Option<u32>,
     pub repl_offset: Option<u64>,
     pub announced: Option<bool>,
+    pub loading: Option<bool>,
+    pub async_loading: Option<bool>,
 }
 
 impl<'a> InfoView<'a> {
@@ -56,6 +59,8 @@ impl<'a> InfoView<'a> {
             b"run_id" if is_run_id(value) => self.run_id = Some(value),
             b"role" if value == b"master" => self.role = Some(Role::Master),
             b"role" if value == b"slave" => self.role = Some(Role::Slave),
+            b"loading" => self.loading = Some(value == b"1"),
+            b"async_loading" => self.async_loading = Some(value == b"1"),
             b"master_link_down_since_seconds" => {
                 let seconds = parse_i64(value).unwrap_or(0);
                 self.master_link_down_ms = seconds.saturating_mul(1_000);
@@ -119,6 +124,7 @@ impl Sentinel {
             data.info_text = kept;
         }
         self.note_run_id(cx, inst, &view);
+        self.note_loading(cx, inst, &view);
         match inst {
             InstId::Master(master) => {
                 let mut complete = true;
@@ -143,7 +149,10 @@ impl Sentinel {
         }
         let Some(role) = self.data(inst).map(|data| data.role_reported) else { return };
         match (inst, role) {
-            (InstId::Replica(replica), Role::Master) => self.replica_says_master(cx, replica),
+            (InstId::Replica(replica), Role::Master) => {
+                self.repeat_order(cx, replica, false);
+                self.replica_says_master(cx, replica);
+            }
             (InstId::Replica(replica), Role::Slave) => self.replica_says_slave(cx, replica),
             (InstId::Master(master), _) => {
                 self.check_up(cx, inst);
@@ -170,6 +179,15 @@ impl Sentinel {
             }
         }
         self.plain_event(cx, Event::notice("+reboot"), inst);
+    }
+
+    fn note_loading(&mut self, cx: &mut Cx, inst: InstId, view: &InfoView) {
+        match (view.loading, view.async_loading) {
+            (_, Some(true)) => self.set_loading(cx, inst, Loading::Async),
+            (Some(true), _) => self.set_loading(cx, inst, Loading::Yes),
+            (Some(false), _) | (None, Some(false)) => self.set_loading(cx, inst, Loading::No),
+            (None, None) => {}
+        }
     }
 
     /// A master lists a replica; false if its host is a name without an address so far.
@@ -256,7 +274,9 @@ impl Sentinel {
         if let Some(failover) = &self.masters[master].failover
             && failover.state.replica() == Some(id)
         {
-            if matches!(failover.state, State::WaitPromotion { .. }) {
+            // An order that was lost with its connection had run.
+            let lost = failover.attempt.unanswered.is_some();
+            if lost || matches!(failover.state, State::WaitPromotion { .. }) {
                 self.promoted(cx, master, id);
             }
             return;
@@ -295,6 +315,7 @@ impl Sentinel {
     fn replica_says_slave(&mut self, cx: &mut Cx, id: ReplicaId) {
         let master_id = self.replicas[id].master;
         let follows = self.follows_ours(cx, id);
+        self.repeat_order(cx, id, follows == Some(true));
         let replica = &self.replicas[id];
         if replica.reconf != ReconfState::None {
             self.note_reconf(cx, id, follows == Some(true));
@@ -339,7 +360,7 @@ impl Sentinel {
     }
 
     /// Whether the master is in such a state that others may be told to follow it.
-    fn looks_sane(&self, cx: &Cx, id: MasterId) -> bool {
+    pub(super) fn looks_sane(&self, cx: &Cx, id: MasterId) -> bool {
         let master = &self.masters[id];
         let fresh = |at| cx.now.since(at) < 2 * self.periods.info_ms;
         master.data.role_reported == Role::Master
@@ -350,8 +371,16 @@ impl Sentinel {
 
     /// Tells a replica to follow the master as held.
     fn follow_master(&mut self, cx: &mut Cx, id: ReplicaId, event: &'static str) {
+        if self.order_waits(cx.now, id) {
+            return;
+        }
         let to = self.masters[self.replicas[id].master].base.addr.clone();
-        if self.send_slaveof(cx, InstId::Replica(id), Some(&to)) {
+        let config_epoch = self.masters[self.replicas[id].master].config_epoch;
+        let order = Order::Follow { config_epoch, is_repair: true };
+        // One that was refused and is given again is no news.
+        let is_new = self.replicas[id].refused_order.is_none();
+        self.order_repeated(cx.now, id);
+        if self.send_order(cx, InstId::Replica(id), order, Some(&to), None) && is_new {
             self.plain_event(cx, Event::notice(event), InstId::Replica(id));
         }
     }

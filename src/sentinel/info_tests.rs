@@ -30,7 +30,8 @@ fn a_replica_with_all_its_lines() {
     let text = format!(
         "run_id:{RUN_ID}\r\nrole:slave\r\nmaster_host:10.0.0.9\r\nmaster_port:6379\r\n\
          master_link_status:down\r\nmaster_link_down_since_seconds:12\r\n\
-         slave_repl_offset:4096\r\nslave_priority:10\r\nreplica_announced:0\r\n"
+         slave_repl_offset:4096\r\nslave_priority:10\r\nreplica_announced:0\r\n\
+         loading:0\r\nasync_loading:1\r\n"
     );
     let expected = InfoView {
         run_id: Some(RUN_ID.as_bytes()),
@@ -43,6 +44,8 @@ fn a_replica_with_all_its_lines() {
         priority: Some(10),
         repl_offset: Some(4_096),
         announced: Some(false),
+        loading: Some(false),
+        async_loading: Some(true),
     };
     assert_eq!(parse(&text), expected);
     assert_eq!(parse(&text.replace("\r\n", "\n")), expected, "without carriage returns");

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::failover::{Failover, Reconf};
 use super::info_text::InfoText;
 use super::link::LinkId;
+use super::orders::RefusedOrder;
 use super::setup::MasterOptions;
 use crate::util::backoff::Backoff;
 use crate::util::ident::id_type;
@@ -174,6 +175,10 @@ pub struct Replica {
     pub reconf: ReconfState,
     /// When SLAVEOF was sent in the current reconfiguration.
     pub reconf_sent: Option<Mono>,
+    /// It was told to follow the master, and refused.
+    pub refused_order: Option<RefusedOrder>,
+    /// It was told to become a master, and refused.
+    pub refuses_promotion: bool,
 }
 
 /// Another sentinel, as known under one master.

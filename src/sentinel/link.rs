@@ -10,6 +10,7 @@ use super::connect::Stage;
 use super::event::{Event, Subject};
 use super::instance::{InstId, MasterId, PeerId};
 use super::names::Origin;
+use super::orders::{Order, Replies, Step};
 use super::refusal::Refusals;
 use crate::resp::write;
 use crate::util::backoff::Backoff;
@@ -41,6 +42,13 @@ pub enum Sent {
     Info(InstId),
     Publish(InstId),
     Subscribe,
+    /// A command of an order to a data node; `plain`: not in a transaction.
+    Order {
+        inst: InstId,
+        order: Order,
+        step: Step,
+        plain: bool,
+    },
     /// IS-MASTER-DOWN-BY-ADDR on behalf of this peer entry; with the epoch if it asks for a vote,
     /// and the config epoch of the address that it asks about.
     Ask {
@@ -74,6 +82,8 @@ pub struct Conn {
     /// Hellos are left to gather, see [`super::gather`].
     pub gathers: bool,
     pub standing: Standing,
+    /// Answers to an order, up to the one to EXEC.
+    pub replies: Replies,
 }
 
 /// What a command connection is good for, as far as PING has shown.
@@ -115,6 +125,8 @@ pub struct Link {
     pub subscribe_refused: bool,
     pub subscribe_retry: Backoff,
     pub auth_retry: Backoff,
+    /// It left a connection in the midst of a transaction.
+    pub takes_no_transaction: bool,
     /// When AUTH is sent again over the command connection.
     pub auth_due: Option<Mono>,
     /// Smoothed round trip of PINGs, in 1/8 ms.
@@ -139,6 +151,7 @@ impl Conn {
             last_received: now,
             gathers: false,
             standing: Standing::Unknown,
+            replies: Replies::default(),
         }
     }
 
@@ -180,6 +193,7 @@ impl Link {
         self.hangs = [0; 2];
         self.refusals.become_former();
         self.subscribe_refused = false;
+        self.takes_no_transaction = false;
         self.subscribe_retry.reset();
         self.auth_retry.reset();
         self.auth_due = None;
@@ -280,7 +294,7 @@ impl Sentinel {
         *self.links[link_id].conn_mut(channel) = Some(Conn::new(id, cx.now));
         if channel == Channel::Cmd {
             self.links[link_id].auth_due = None;
-            self.end_pauses(link_id);
+            self.end_pauses(cx.now, link_id);
         }
         self.conns.insert(id, (link_id, channel));
         let hung_before = self.links[link_id].hangs[channel as usize] > 0;
@@ -397,7 +411,7 @@ impl Sentinel {
         if channel == Channel::Cmd {
             for holder in self.links[link].holders.clone() {
                 if let InstId::Replica(replica) = holder {
-                    self.promotion_interrupted(replica);
+                    self.promotion_interrupted(cx.now, replica);
                 }
             }
         }
@@ -490,7 +504,7 @@ impl Sentinel {
                 match holder {
                     InstId::Master(master) if worked => self.ask_replicas_info(cx, master),
                     InstId::Master(_) => {}
-                    InstId::Replica(replica) => self.promotion_interrupted(replica),
+                    InstId::Replica(replica) => self.promotion_interrupted(cx.now, replica),
                     InstId::Peer(_) => {}
                 }
             }

@@ -9,7 +9,7 @@
 
 use super::Sentinel;
 use super::action::{Cx, LogLevel};
-use super::instance::{InstId, Loading};
+use super::instance::{InstId, Loading, ReplicaId};
 use super::link::{Channel, LinkId, Sent, Standing};
 use super::log_limit::LineKind;
 use super::refusal::{Command, Reason, Refusal, needs_no_password};
@@ -61,7 +61,8 @@ impl Sentinel {
         let Some(holder) = self.links[link].holders.first() else { return };
         let kind = match level {
             LogLevel::Warning => LineKind::LinkRefused,
-            _ => LineKind::LinkAccepted,
+            LogLevel::Notice => LineKind::LinkAccepted,
+            LogLevel::Verbose | LogLevel::Debug => LineKind::LinkDetail,
         };
         cx.log_limited(kind, || {
             let mut text = [what.as_bytes(), b" ", how.as_bytes(), b" "].concat();
@@ -193,19 +194,37 @@ impl Sentinel {
             link.subscribe_retry.reset();
             link.last_reconnect[Channel::Pubsub as usize] = None;
         }
-        self.end_pauses(link_id);
+        self.end_pauses(cx.now, link_id);
         for holder in self.links[link_id].holders.clone() {
             self.arm(cx.now, holder);
         }
     }
 
     /// INFO and hellos need not wait any longer.
-    pub(super) fn end_pauses(&mut self, link: LinkId) {
+    pub(super) fn end_pauses(&mut self, now: Mono, link: LinkId) {
         for holder in self.links[link].holders.clone() {
             self.base_mut(holder).publish_retry.reset();
             if let Some(data) = self.data_mut(holder) {
                 data.info_retry.reset();
             }
+            if let InstId::Replica(replica) = holder {
+                self.wait_no_longer(now, replica);
+            }
+        }
+    }
+
+    /// A refused order is given again at once, if it is still needed.
+    fn wait_no_longer(&mut self, now: Mono, id: ReplicaId) {
+        let replica = &mut self.replicas[id];
+        replica.refuses_promotion = false;
+        if let Some(refused) = &mut replica.refused_order {
+            refused.wait_no_longer(now);
+        }
+        let master = replica.master;
+        if let Some(failover) = &mut self.masters[master].failover
+            && failover.state.replica() == Some(id)
+        {
+            failover.attempt.retry.wait_until(now);
         }
     }
 
@@ -264,6 +283,7 @@ impl Sentinel {
 
     fn loaded(&mut self, cx: &mut Cx, inst: InstId) {
         let InstId::Replica(replica) = inst else { return };
+        self.wait_no_longer(cx.now, replica);
         let master = self.replicas[replica].master;
         let awaited = self.masters[master].odown.is || self.masters[master].failover.is_some();
         if awaited {

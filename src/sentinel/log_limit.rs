@@ -25,6 +25,7 @@ pub enum LineKind {
     AddressTaken,
     LinkRefused,
     LinkAccepted,
+    LinkDetail,
     Loading,
     EpochRefused,
     ScriptNotStarted,
@@ -58,7 +59,7 @@ const VERBOSE: u64 = 5_000;
 
 impl LineKind {
     /// Every kind, in the order of their discriminants.
-    const ALL: [LineKind; 25] = {
+    const ALL: [LineKind; 26] = {
         use LineKind::*;
         [
             Saved,
@@ -74,6 +75,7 @@ impl LineKind {
             AddressTaken,
             LinkRefused,
             LinkAccepted,
+            LinkDetail,
             Loading,
             EpochRefused,
             ScriptNotStarted,
@@ -107,6 +109,7 @@ impl LineKind {
             LineKind::AddressTaken => (Warning, FEW, "Host names that lead to another instance"),
             LineKind::LinkRefused => (Warning, MANY, "Commands refused by instances"),
             LineKind::LinkAccepted => (Notice, MANY, "Commands no longer refused by instances"),
+            LineKind::LinkDetail => (Verbose, VERBOSE, "Less needed commands refused by instances"),
             LineKind::Loading => (Notice, MANY, "Instances that load their data"),
             LineKind::EpochRefused => (Warning, 1, "Epochs that are not accepted"),
             LineKind::ScriptNotStarted => (Warning, FEW, "Can't fork for a script"),

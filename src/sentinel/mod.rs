@@ -8,7 +8,7 @@
 //!   [`gather`] reads it in larger pieces, [`places`] finds masters by address; [`thresholds`]:
 //!   from which size on commands are bundled and hellos gathered.
 //! - [`info`] (5) with [`info_text`], [`hello`] (6), [`down`] (7), [`vote`] (8), [`epochs`].
-//! - [`election`], [`failover`], [`select`] (9), [`topology`] (10), [`tilt`] (11).
+//! - [`election`], [`failover`], [`select`], [`orders`] (9), [`topology`] (10), [`tilt`] (11).
 //! - [`event`], [`log_limit`], [`scripts`], [`saves`]: what leaves the core. [`command`]: what
 //!   operators ask for.
 #![forbid(unsafe_code)]
@@ -31,6 +31,7 @@ pub mod link;
 pub mod link_health;
 pub mod log_limit;
 pub mod names;
+pub mod orders;
 pub mod pending_names;
 pub mod periodic;
 pub mod periods;
@@ -60,6 +61,8 @@ mod hello_tests;
 mod info_tests;
 #[cfg(test)]
 mod names_tests;
+#[cfg(test)]
+mod orders_tests;
 #[cfg(test)]
 mod scripts_tests;
 #[cfg(test)]

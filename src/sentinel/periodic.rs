@@ -139,7 +139,7 @@ impl Sentinel {
         }
         let pause_ms = (period_ms + 1).saturating_sub(data.info_ahead_ms);
         let due = data.info_refresh.map_or(Mono(0), |at| at.after(pause_ms));
-        let due = due.min(self.doubt_ends(inst));
+        let due = due.min(self.doubt_ends(inst)).min(self.order_retry(inst));
         self.slot(due.max(data.info_retry.until()), period_ms)
     }
 

@@ -45,6 +45,9 @@ impl Sentinel {
             Sent::Ping => self.ping_answered(cx, link_id, sent_at, reply),
             Sent::Info(inst) => self.info_answered(cx, link_id, (inst, sent_at), reply),
             Sent::Publish(inst) => self.publish_answered(cx, link_id, inst, reply),
+            Sent::Order { inst, order, step, plain } => {
+                self.order_answered(cx, link_id, (inst, order, step, plain), reply);
+            }
             Sent::Subscribe => self.subscribe_answered(cx, link_id, reply),
             Sent::Ask { peer, vote_epoch, config_epoch } => {
                 match reply {

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 
 use super::Sentinel;
-use super::instance::{InstId, MasterId, ReplicaId};
+use super::instance::{InstId, Loading, MasterId, ReplicaId};
 use crate::util::defect::{Defect, defect};
 use crate::util::time::Mono;
 
@@ -17,6 +17,10 @@ pub struct Candidate {
     pub id: ReplicaId,
     pub sdown: bool,
     pub connected: bool,
+    /// It loads its data, and takes no orders till then.
+    pub loading: bool,
+    /// It was told to become a master, and refused.
+    pub refused: bool,
     /// Age of the last valid PING answer in ms.
     pub available_age_ms: u64,
     /// Age of the last INFO in ms; `None`: never.
@@ -55,6 +59,7 @@ fn promotable(candidate: &Candidate, limits: &Limits) -> bool {
     let wanted = candidate.priority != 0;
     let in_sync = candidate.link_down_ms <= i64::try_from(limits.link_down_ms).unwrap_or(i64::MAX);
     (reachable || defect(Defect::PromoteUnreachable))
+        && (!candidate.loading || defect(Defect::PromoteLoading))
         && (wanted || defect(Defect::PromoteUnwanted))
         && (in_sync || defect(Defect::PromoteStale))
 }
@@ -84,8 +89,12 @@ pub fn choose(candidates: &[Candidate], limits: &Limits, waited_ms: u64) -> Choi
     if patient && promotable().any(|candidate| !candidate.info_fresh) {
         return Choice::Wait;
     }
-    let fresh = best(promotable().filter(|c| c.info_fresh && informed(c, limits)));
-    let chosen = fresh.or_else(|| best(promotable().filter(|c| informed(c, limits))));
+    let ready = || promotable().filter(|c| informed(c, limits));
+    let willing = |c: &&Candidate| !c.refused || defect(Defect::PromoteUnwilling);
+    let chosen = best(ready().filter(willing).filter(|c| c.info_fresh))
+        .or_else(|| best(ready().filter(willing)))
+        .or_else(|| best(ready().filter(|c| c.info_fresh)))
+        .or_else(|| best(ready()));
     chosen.map_or(Choice::Nobody, Choice::Take)
 }
 
@@ -97,6 +106,8 @@ impl Sentinel {
                 id: replica.id,
                 sdown: replica.base.sdown.is,
                 connected: link.usable(),
+                loading: replica.data.loading != Loading::No,
+                refused: replica.refuses_promotion,
                 available_age_ms: now.since(link.last_available),
                 info_age_ms: replica.data.info_refresh.map(|at| now.since(at)),
                 info_fresh: replica.data.info_sent.is_some_and(|at| at >= fault),

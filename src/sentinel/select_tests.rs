@@ -12,6 +12,8 @@ fn candidate(n: u64) -> Candidate {
         id: ReplicaId(n),
         sdown: false,
         connected: true,
+        loading: false,
+        refused: false,
         available_age_ms: 100,
         info_age_ms: Some(100),
         info_fresh: true,
@@ -41,7 +43,7 @@ fn nobody_of_nobody() {
 #[test]
 fn each_criterion_by_itself_at_its_border() {
     type Change = fn(&mut Candidate);
-    let table: [(&str, bool, Change); 13] = [
+    let table: [(&str, bool, Change); 15] = [
         ("as it is", true, |_| {}),
         ("sdown", false, |c| c.sdown = true),
         ("disconnected", false, |c| c.connected = false),
@@ -55,6 +57,8 @@ fn each_criterion_by_itself_at_its_border() {
         ("INFO at the limit", true, |c| c.info_age_ms = Some(5_000)),
         ("INFO too old", false, |c| c.info_age_ms = Some(5_001)),
         ("no INFO at all", false, |c| c.info_age_ms = None),
+        ("loading", false, |c| c.loading = true),
+        ("refused before, and nobody else is there", true, |c| c.refused = true),
     ];
     for (what, suitable, change) in table {
         let expected = if suitable { Choice::Take(ReplicaId(1)) } else { Choice::Nobody };
@@ -65,7 +69,7 @@ fn each_criterion_by_itself_at_its_border() {
 #[test]
 fn each_tie_break_in_its_order() {
     type Change = fn(&mut Candidate);
-    let table: [(&str, u64, Change, Change); 8] = [
+    let table: [(&str, u64, Change, Change); 10] = [
         ("smaller run id", 1, |_| {}, |_| {}),
         ("lower priority beats offset", 2, |c| c.repl_offset = 9_999, |c| c.priority = 99),
         ("larger offset beats run id", 2, |_| {}, |c| c.repl_offset = 1_001),
@@ -81,6 +85,8 @@ fn each_tie_break_in_its_order() {
             |_| {},
         ),
         ("a prefix is smaller", 1, |c| c.runid = b"aa".to_vec(), |c| c.runid = b"aaa".to_vec()),
+        ("a willing one beats all of that", 2, |c| c.refused = true, |c| c.priority = 200),
+        ("of two that refused as ever", 1, |c| c.refused = true, |c| c.refused = true),
         (
             "an unsuitable one does not count",
             2,
@@ -121,11 +127,12 @@ fn a_replica_that_may_still_answer_is_waited_for_but_not_for_ever() {
 #[test]
 fn nobody_waits_for_a_replica_that_would_not_be_taken_anyway() {
     type Change = fn(&mut Candidate);
-    let table: [(&str, Change); 4] = [
+    let table: [(&str, Change); 5] = [
         ("sdown", |c| c.sdown = true),
         ("disconnected", |c| c.connected = false),
         ("priority 0", |c| c.priority = 0),
         ("silent", |c| c.available_age_ms = 5_001),
+        ("loading", |c| c.loading = true),
     ];
     for (what, change) in table {
         let mut hopeless = with(1, change);

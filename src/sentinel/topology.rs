@@ -399,7 +399,11 @@ impl Sentinel {
         for conn in [&mut link.cmd, &mut link.pubsub].into_iter().flatten() {
             for (_, sent) in &mut conn.sent {
                 match sent {
-                    Sent::Info(inst) | Sent::Publish(inst) if *inst == from => *inst = to,
+                    Sent::Info(inst) | Sent::Publish(inst) | Sent::Order { inst, .. }
+                        if *inst == from =>
+                    {
+                        *inst = to;
+                    }
                     _ => {}
                 }
             }
@@ -419,6 +423,8 @@ impl Sentinel {
             entry.conf_changed = cx.now;
             entry.reconf = ReconfState::None;
             entry.reconf_sent = None;
+            entry.refused_order = None;
+            entry.refuses_promotion = false;
             self.plain_event(cx, Event::notice("+slave"), InstId::Replica(replica));
             self.arm(cx.now, InstId::Replica(replica));
         }
@@ -443,6 +449,7 @@ impl Link {
             subscribe_refused: false,
             subscribe_retry: Backoff::default(),
             auth_retry: Backoff::default(),
+            takes_no_transaction: false,
             auth_due: None,
             rtt_8th_ms: None,
             down_after_ms,
@@ -469,6 +476,8 @@ impl Replica {
             conf_changed: now,
             reconf: ReconfState::None,
             reconf_sent: None,
+            refused_order: None,
+            refuses_promotion: false,
         }
     }
 }

@@ -1,7 +1,6 @@
 #![forbid(unsafe_code)]
 
-use super::failover::Failover;
-use super::failover::State;
+use super::failover::{Attempt, Failover, State};
 use super::instance::{InstId, ReconfState};
 use super::testing::{Bench, addr};
 
@@ -19,8 +18,9 @@ fn flags_stand_in_their_order() {
     master.reboot_since = Some(now);
     let state = State::WaitStart;
     let (started, state_since, promotion_since) = (now, now, None);
+    let attempt = Attempt::default();
     let failover =
-        Failover { epoch: 1, forced: true, started, state, state_since, promotion_since };
+        Failover { epoch: 1, forced: true, started, state, state_since, promotion_since, attempt };
     master.failover = Some(failover);
     assert_eq!(
         bench.sentinel.flags(inst),
@@ -53,8 +53,9 @@ fn flags_of_a_replica() {
     bench.sentinel.replicas[replica].data.script_kill_sent = true;
     let state = State::SendSlaveofNoOne { replica };
     let (started, state_since, promotion_since) = (now, now, None);
+    let attempt = Attempt::default();
     let failover =
-        Failover { epoch: 1, forced: true, started, state, state_since, promotion_since };
+        Failover { epoch: 1, forced: true, started, state, state_since, promotion_since, attempt };
     bench.sentinel.masters[id].failover = Some(failover);
     let flags = bench.sentinel.flags(inst);
     assert_eq!(flags, "s_down,slave,disconnected,promoted,script_kill_sent");

@@ -108,6 +108,8 @@ defects! {
     AuthOnce,
     /// A node that refuses SUBSCRIBE is taken for unreachable.
     SubscribeOrNothing,
+    /// Whether an order was refused is not looked at.
+    OverlookRefusals,
 
     // ---- with many links ----
     /// Hellos are left to gather while a master is replaced.
@@ -136,6 +138,10 @@ defects! {
     PromoteUnreachable,
     /// A replica that lost its master long ago is promoted.
     PromoteStale,
+    /// A replica that is loading is promoted.
+    PromoteLoading,
+    /// A replica that refused to be promoted is chosen again though there is another.
+    PromoteUnwilling,
     /// The replica with the least data is chosen.
     PromoteLeastData,
     /// The switch is announced when the promotion was asked for, not when it has happened.

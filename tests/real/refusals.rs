@@ -176,6 +176,93 @@ fn a_password_between_sentinels_that_is_put_right_brings_them_together() {
     }
 }
 
+/// Failover with a user that lacks one of the commands of the transaction, of it or of one of its
+/// companions: SLAVEOF alone does it.
+#[test]
+fn a_user_without_a_command_beside_slaveof_can_fail_over() {
+    for without in [&["client|kill"][..], &["config|rewrite"], &["multi"], &["exec"]] {
+        fails_over_without(without);
+    }
+}
+
+fn fails_over_without(without: &[&str]) {
+    let world = world!(only_ours: "it waits until failover-timeout, again and again");
+    let mut options = GroupOptions {
+        replicas: 2,
+        sentinels: 1,
+        quorum: 1,
+        failover_timeout_ms: 180_000,
+        ..GroupOptions::default()
+    };
+    options.node.lines = vec![watcher(without)];
+    options.sentinel.lines = as_watcher();
+    let mut group = Group::start(&world, options);
+    let old = group.nodes[0].port;
+    group.nodes[0].kill();
+    let new = group.wait_switched_from(old);
+    group.wait_all_follow(new);
+    group.nodes[0].restart();
+    group.nodes[0].wait_replica_of(group.nodes[new].port);
+}
+
+/// The best replica does not take SLAVEOF from the sentinel: another one is promoted at once.
+#[test]
+fn a_replica_that_refuses_to_be_promoted_is_passed_over() {
+    let world = world!(only_ours: "it waits until failover-timeout, again and again");
+    let mut options = GroupOptions {
+        replicas: 2,
+        sentinels: 1,
+        quorum: 1,
+        failover_timeout_ms: 180_000,
+        ..GroupOptions::default()
+    };
+    options.node.lines = vec![watcher(&[])];
+    options.node_lines = vec![(1, "replica-priority 1".into())];
+    options.sentinel.lines = as_watcher();
+    let mut group = Group::start(&world, options);
+    assert!(group.nodes[1].ask(&["ACL", "SETUSER", "watcher", "-slaveof"]).is_ok());
+    let old = group.nodes[0].port;
+    group.nodes[0].kill();
+    assert_eq!(group.wait_switched_from(old), 2);
+    let name = group.nodes[1].name();
+    wait_log(&group.sentinels[0], &format!("SLAVEOF refused by slave {name} "));
+    // The user gets the command: the replica follows without further ado.
+    assert!(group.nodes[1].ask(&["ACL", "SETUSER", "watcher", "+slaveof"]).is_ok());
+    let began = Instant::now();
+    group.nodes[1].wait_replica_of(group.nodes[2].port);
+    assert!(began.elapsed().as_millis() < RETRY_MS, "{:?}", began.elapsed());
+    wait_log(&group.sentinels[0], &format!("SLAVEOF no longer refused by slave {name} "));
+}
+
+/// The only replica is started again when the master dies, and loads for some seconds.
+#[test]
+fn a_replica_that_loads_is_promoted_as_soon_as_it_has() {
+    let world = world!(only_ours: "it waits until failover-timeout");
+    let mut options = GroupOptions {
+        sentinels: 1,
+        quorum: 1,
+        failover_timeout_ms: 180_000,
+        ..GroupOptions::default()
+    };
+    options.node_lines = vec![
+        (1, "key-load-delay 500".into()),
+        (1, "loading-process-events-interval-bytes 1024".into()),
+    ];
+    let mut group = Group::start(&world, options);
+    let script = "for i=1,10000 do redis.call('set','k'..i,i) end";
+    group.nodes[0].ask(&["EVAL", script, "0"]);
+    group.nodes[1].wait_key("k10000", "10000");
+    assert!(group.nodes[1].ask(&["SAVE"]).is_ok());
+    let old = group.nodes[0].port;
+    group.nodes[0].kill();
+    group.nodes[1].kill();
+    group.nodes[1].launch_without_waiting();
+    let name = group.nodes[1].name();
+    wait_log(&group.sentinels[0], &format!("slave {name} "));
+    assert_eq!(group.wait_switched_from(old), 1);
+    wait_log(&group.sentinels[0], "has loaded its data");
+}
+
 /// A user without the channel of the hellos: the nodes cannot be subscribed to, all else works.
 #[test]
 fn a_replica_that_cannot_be_subscribed_to_is_promoted() {

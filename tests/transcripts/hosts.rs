@@ -202,10 +202,11 @@ impl Host {
         let verb = words[0].to_ascii_uppercase();
         if let Some(error) = self.refusal(client, words) {
             client.spoiled = client.queued.is_some();
-            return match (verb.as_str(), client.queued.take_if(|_| verb == "EXEC")) {
-                ("EXEC", _) => Answer::Reply(aborted(&format!("because of: {error}"))),
-                _ => Answer::Reply(format!("-{error}\r\n")),
-            };
+            if verb != "EXEC" || error.starts_with("ERR unknown") {
+                return Answer::Reply(format!("-{error}\r\n"));
+            }
+            client.queued = None;
+            return Answer::Reply(aborted(&format!("because of: {error}")));
         }
         if let Some(queued) = client.queued.as_mut().filter(|_| verb != "EXEC") {
             queued.push(words.to_vec());
