@@ -21,7 +21,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use nix::sys::signal::Signal;
 
 use super::clock::{self, ClockSource};
-use super::connect::{self, Options, Pacer};
+use super::connect::{self, Options};
 use super::disk::{Disk, Done, Job};
 use super::dns::Resolver;
 use super::files;
@@ -30,6 +30,7 @@ use super::logging::{self, Logs};
 use super::machine::Machine;
 use super::memory::Memory;
 use super::notify::Supervisor;
+use super::pacer::Pacer;
 use super::process;
 use super::signals::Signals;
 use super::sockets::{FIRST_SLOT, Stream, Table};

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use mio::Events;
 
 use super::clock;
-use super::connect::{BURST, Options};
+use super::connect::Options;
 use super::event_loop::{CLOSING_MAX_MS, End, EventLoop, Parts};
 use super::listen::Listener;
 use super::logging;
 use super::machine::Machine;
 use super::notify::Supervisor;
+use super::pacer::BURST;
 use super::testing::{TempDir, wait_until};
 use crate::node::{Closed, CpuTimes, Endpoint, SaveJob};
 use crate::sentinel::action::{Action, Question};
