@@ -90,6 +90,8 @@ pub struct Client {
     /// A request that was read but could not run yet.
     pub deferred: Option<Request>,
     pub hold: Option<Hold>,
+    /// It sends nothing more: it is closed when it has got its answers.
+    pub read_closed: bool,
     /// Replies that wait for votes, oldest first.
     pub behind: VecDeque<Slot>,
     pub behind_bytes: usize,
@@ -132,6 +134,7 @@ impl Client {
             query: Vec::new(),
             deferred: None,
             hold: None,
+            read_closed: false,
             behind: VecDeque::new(),
             behind_bytes: 0,
             unsent: 0,
@@ -152,6 +155,11 @@ impl Client {
     /// Whether the reply of the present command is thrown away.
     pub fn is_muted(&self) -> bool {
         self.muting.off || self.muting.skip
+    }
+
+    /// Whether something that it asked for is still to be done or answered.
+    pub fn is_served_later(&self) -> bool {
+        self.hold.is_some() || self.deferred.is_some() || !self.behind.is_empty()
     }
 
     /// Bytes of replies that wait for it, sent or not.

@@ -76,8 +76,9 @@ impl Server {
 
     fn go_on(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, conn: ConnId) {
         let Some(client) = self.clients.get_mut(&conn) else { return };
-        client.hold = None;
-        cx.act(Action::Hold { conn, hold: false });
+        if client.hold.take().is_some() {
+            cx.act(Action::Hold { conn, hold: false });
+        }
         if let Some(request) = client.deferred.take() {
             self.run_request(cx, sentinel, conn, request);
         }
@@ -85,6 +86,7 @@ impl Server {
             let query = std::mem::take(&mut client.query);
             self.take_query(cx, sentinel, conn, query);
         }
+        self.close_if_done(cx, conn);
     }
 
     fn take_query(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, conn: ConnId, q: Vec<u8>) {

@@ -16,6 +16,7 @@ mod auth;
 mod beyond;
 mod events;
 mod failover;
+mod half_closed;
 mod manual;
 mod mixed;
 mod process;
