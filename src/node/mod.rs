@@ -313,6 +313,16 @@ impl Node {
         used
     }
 
+    /// The other side sends nothing more, and all that it sent was handed over. A client gets what
+    /// it is still to get, then it is closed by an action; a link is gone.
+    pub fn read_closed(&mut self, conn: ConnId) {
+        if self.server.owns(conn) {
+            handle!(self, |cx, _sentinel, server| server.read_closed(cx, conn));
+        } else if self.sentinel.owns(conn) {
+            self.closed(conn, Closed::Eof);
+        }
+    }
+
     /// A connection of a client or a link is gone.
     pub fn closed(&mut self, conn: ConnId, why: Closed) {
         self.partial.take(conn);

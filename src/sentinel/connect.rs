@@ -181,3 +181,103 @@ impl Sentinel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::action::Action;
+    use super::super::testing::Bench;
+    use super::*;
+    use crate::resp::reply::Reply;
+
+    /// A master whose two connects were just asked for: command connection, subscription.
+    fn asked() -> (Bench, InstId, [ConnId; 2]) {
+        let mut bench = Bench::new();
+        let master = bench.monitor(b"m");
+        bench.call(|sentinel, cx| sentinel.run_due(cx, 100, &mut false));
+        let conns = connects(&mut bench);
+        (bench, InstId::Master(master), [conns[0].0, conns[1].0])
+    }
+
+    fn connects(bench: &mut Bench) -> Vec<(ConnId, bool)> {
+        let actions = bench.actions().into_iter();
+        let connect = |action| match action {
+            Action::Connect { conn, hung_before, .. } => Some((conn, hung_before)),
+            _ => None,
+        };
+        actions.filter_map(connect).collect()
+    }
+
+    fn link<'b>(bench: &'b Bench, inst: InstId) -> &'b Link {
+        &bench.sentinel.links[bench.sentinel.base(inst).link]
+    }
+
+    #[test]
+    fn what_waited_in_a_connection_is_sent_when_it_leaves() {
+        let (mut bench, master, conns) = asked();
+        let data = |bench: &Bench| bench.sentinel.data(master).map(|data| data.info_in_flight);
+        assert_eq!(data(&bench), Some(Some(bench.now)), "INFO is queued");
+        bench.pass(3_000);
+        let begun = bench.now;
+        for conn in conns {
+            bench.call(|sentinel, cx| sentinel.conn_started(cx, conn, None));
+        }
+        assert_eq!(link(&bench, master).outstanding_since, Some(begun));
+        bench.pass(200);
+        let sent = bench.now;
+        for conn in conns {
+            bench.call(|sentinel, cx| sentinel.conn_established(cx, conn));
+        }
+        assert_eq!(link(&bench, master).outstanding_since, Some(begun), "it hung that long");
+        assert_eq!(data(&bench), Some(Some(sent)));
+        bench.pass(40);
+        for reply in [Reply::Simple(b"OK"), Reply::Simple(b"PONG"), Reply::Bulk(b"role:master")] {
+            bench.call(|sentinel, cx| sentinel.link_reply(cx, conns[0], &reply));
+        }
+        assert_eq!(link(&bench, master).rtt_8th_ms, Some(40 * 8), "the round trip of the PING");
+        assert_eq!(data(&bench), Some(None), "INFO is answered");
+    }
+
+    #[test]
+    fn the_clock_stands_still_while_a_connect_waits_and_only_then() {
+        let (mut bench, master, [cmd, _]) = asked();
+        let since = link(&bench, master).outstanding_since.unwrap();
+        let silent = |bench: &Bench, ms| link(bench, master).silent_for(since, ms);
+        bench.pass(700);
+        assert_eq!(silent(&bench, 500), NEVER);
+        assert_eq!(silent(&bench, 0), since, "what was silence before stays one");
+        assert_eq!(link(&bench, master).unanswered_ms(bench.now), 0);
+        bench.call(|sentinel, cx| sentinel.conn_started(cx, cmd, None));
+        let since = link(&bench, master).outstanding_since.unwrap();
+        assert_eq!(since, bench.now);
+        bench.pass(700);
+        assert_eq!(link(&bench, master).silent_for(since, 500), since.after(500));
+        assert_eq!(link(&bench, master).unanswered_ms(bench.now), 700);
+        // The port is closed: the wait before counts as well.
+        bench.call(|sentinel, cx| sentinel.conn_closed(cx, cmd, true));
+        assert_eq!(link(&bench, master).unanswered_ms(bench.now), 1_400);
+    }
+
+    #[test]
+    fn hanging_connects_are_given_up_ever_later_until_one_comes_through() {
+        let (mut bench, master, mut conns) = asked();
+        for (hangs, limit_ms) in HANG_LIMITS_MS.into_iter().chain([7_500, 7_500]).enumerate() {
+            for conn in conns {
+                bench.call(|sentinel, cx| sentinel.conn_started(cx, conn, None));
+            }
+            bench.pass(limit_ms - 1);
+            bench.call(|sentinel, cx| sentinel.run_due(cx, 100, &mut false));
+            assert_eq!(connects(&mut bench), [], "after {hangs} that hung");
+            bench.pass(1);
+            bench.call(|sentinel, cx| sentinel.run_due(cx, 100, &mut false));
+            let again = connects(&mut bench);
+            assert_eq!(again.iter().map(|(_, hung)| *hung).collect::<Vec<_>>(), [true, true]);
+            conns = [again[0].0, again[1].0];
+        }
+        bench.call(|sentinel, cx| sentinel.conn_established(cx, conns[0]));
+        assert_eq!(link(&bench, master).hangs, [0, 7]);
+        // And whoever is silent then is left alone.
+        bench.pass(14_000);
+        bench.call(|sentinel, cx| sentinel.run_due(cx, 100, &mut false));
+        assert_eq!(link(&bench, master).cmd.as_ref().map(|conn| conn.id), Some(conns[0]));
+    }
+}

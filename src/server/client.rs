@@ -112,6 +112,8 @@ pub struct Client {
     /// Bytes of requests that have not run yet; no buffer while the client is idle.
     pub query: Vec<u8>,
     pub hold: Option<Hold>,
+    /// It sends nothing more: it is closed when it has got its answers.
+    pub read_closed: bool,
     /// Replies that wait for votes, oldest first.
     pub behind: VecDeque<Slot>,
     pub behind_bytes: usize,
@@ -159,6 +161,7 @@ impl Client {
             parser: RequestParser::default(),
             query: Vec::new(),
             hold: None,
+            read_closed: false,
             behind: VecDeque::new(),
             behind_bytes: 0,
             unsent: 0,
@@ -188,6 +191,11 @@ impl Client {
     /// Whether the reply of the present command is thrown away.
     pub fn is_muted(&self) -> bool {
         self.muting.off || self.muting.skip || self.doomed
+    }
+
+    /// Whether something that it asked for is still to be done or answered.
+    pub fn is_served_later(&self) -> bool {
+        self.hold.is_some() || !self.behind.is_empty()
     }
 
     /// Bytes of replies that wait for it, sent or not.

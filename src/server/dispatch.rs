@@ -76,12 +76,14 @@ impl Server {
 
     fn go_on(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, conn: ConnId) {
         let Some(client) = self.clients.get_mut(&conn) else { return };
-        client.hold = None;
+        if client.hold.take().is_some() {
+            cx.act(Action::Hold { conn, hold: false });
+        }
         // It may have waited for longer than clients may be idle.
         client.last_active = cx.now;
-        cx.act(Action::Hold { conn, hold: false });
         let query = std::mem::take(&mut client.query);
         self.take_query(cx, sentinel, conn, query);
+        self.close_if_done(cx, conn);
     }
 
     fn take_query(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, conn: ConnId, q: Vec<u8>) {

@@ -233,10 +233,32 @@ impl Server {
         self.run_resumed(cx, sentinel);
     }
 
+    /// A client sends nothing more. What it asked for before is answered, however late.
+    pub fn read_closed(&mut self, cx: &mut Cx, conn: ConnId) {
+        self.begin();
+        if let Some(client) = self.clients.get_mut(&conn) {
+            client.read_closed = true;
+            self.close_if_done(cx, conn);
+        }
+    }
+
+    /// Closes a client that sends nothing more, once nothing is to be done for it any more.
+    fn close_if_done(&mut self, cx: &mut Cx, conn: ConnId) {
+        let Some(client) = self.clients.get(&conn) else { return };
+        if client.read_closed && !client.is_served_later() {
+            self.log_closed(cx, client);
+            self.close_after_flush(cx, conn);
+        }
+    }
+
     /// A client's connection is gone. Harmless for one that was forgotten before.
     pub fn closed(&mut self, cx: &mut Cx, conn: ConnId) {
         self.stop_lingering(conn);
         let Some(client) = self.forget(conn) else { return };
+        self.log_closed(cx, &client);
+    }
+
+    fn log_closed(&self, cx: &mut Cx, client: &Client) {
         if self.logs(LogLevel::Verbose) {
             let (now, path) = (cx.now, self.unixsocket());
             cx.log_limited(LineKind::ClientClosed, || {

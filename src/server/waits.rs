@@ -242,7 +242,7 @@ impl Server {
             None => {
                 self.waits.voting.remove(&conn);
                 client.behind = Default::default();
-                if client.hold == Some(Hold::Votes) {
+                if client.hold == Some(Hold::Votes) || client.read_closed {
                     self.resumed.insert(conn);
                 }
             }

@@ -7,7 +7,7 @@
 //! them alone for some milliseconds after each turn, waiting for clients and deadlines only.
 #![forbid(unsafe_code)]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
@@ -21,7 +21,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use nix::sys::signal::Signal;
 
 use super::clock::{self, ClockSource};
-use super::connect::{self, Options, Pacer};
+use super::connect::{self, Options};
 use super::disk::{Disk, Done, Job};
 use super::dns::Resolver;
 use super::files;
@@ -30,6 +30,7 @@ use super::logging::{self, Logs};
 use super::machine::Machine;
 use super::memory::Memory;
 use super::notify::Supervisor;
+use super::pacer::Pacer;
 use super::process;
 use super::signals::Signals;
 use super::sockets::{FIRST_SLOT, Stream, Table};
@@ -57,8 +58,6 @@ const SLEEP_MAX_MS: u64 = 60_000;
 const CPU_TIMES_EVERY_MS: u64 = 1000;
 /// How often memory is looked after: that takes some milliseconds where there is much to give back.
 const MEMORY_EVERY_MS: u64 = 2000;
-/// How long a client that is to be closed may take no output.
-pub(super) const CLOSING_MAX_MS: u64 = 5000;
 /// How long replies of links wait for others to be taken with them, while the core is at rest.
 const NAP: Duration = Duration::from_millis(3);
 /// What one read takes at most: some hundred requests or replies, half a millisecond of work.
@@ -127,8 +126,8 @@ pub struct EventLoop<M> {
     pub(super) broken: Vec<ConnId>,
     /// Closed by the loop after their flush: the core hears of it in the next turn.
     pub(super) gone: Vec<ConnId>,
-    /// To be closed when their output has left, with the time to look at them again.
-    closing: VecDeque<(ConnId, Mono)>,
+    /// Those at their end ([`Socket::ends_at`]), with the time to look at them again.
+    closing: BTreeSet<(Mono, ConnId)>,
     answers: VecDeque<Answer>,
     pub(super) buf: Vec<u8>,
     pub(super) touched: Vec<ConnId>,
@@ -185,7 +184,7 @@ impl<M: Machine> EventLoop<M> {
             to_flush: Vec::new(),
             broken: Vec::new(),
             gone: Vec::new(),
-            closing: VecDeque::new(),
+            closing: BTreeSet::new(),
             answers: VecDeque::new(),
             buf: vec![0; READ_BYTES],
             touched: Vec::new(),
@@ -305,7 +304,7 @@ impl<M: Machine> EventLoop<M> {
             return Duration::ZERO;
         }
         let mut due = self.machine.next_deadline();
-        let closing = self.closing.front().map(|(_, due)| *due);
+        let closing = self.closing.first().map(|(due, _)| *due);
         let connect = self.pacer.due(self.now);
         let own = [closing, connect, self.accept_again, self.supervisor.watchdog_due()];
         for own_due in own.into_iter().flatten() {
@@ -462,19 +461,19 @@ impl<M: Machine> EventLoop<M> {
 
     /// The loop's own deadlines.
     pub(super) fn look_at_time(&mut self) {
-        while let Some((conn, due)) = self.closing.front().copied()
+        while let Some((due, conn)) = self.closing.first().copied()
             && due <= self.now
         {
-            self.closing.pop_front();
+            self.closing.pop_first();
             let Some(token) = self.table.token(conn) else { continue };
-            let since = self.table.get(token).and_then(|socket| socket.closing_since);
-            let Some(due) = since.map(|since| since.after(CLOSING_MAX_MS)) else { continue };
+            let due = self.table.get(token).and_then(|socket| socket.ends_at());
+            let Some(due) = due else { continue };
             if due <= self.now {
                 self.remove(conn);
                 self.machine.closed(conn, Closed::Error);
                 self.drain();
             } else {
-                self.closing.push_back((conn, due));
+                self.closing.insert((due, conn));
             }
         }
         if self.accept_again.is_some_and(|at| at <= self.now) {
@@ -623,8 +622,16 @@ impl<M: Machine> EventLoop<M> {
             && socket.closing_since.is_none()
         {
             socket.closing_since = Some(now);
-            self.closing.push_back((conn, now.after(CLOSING_MAX_MS)));
+            self.look_at_end_of(token);
             self.to_flush.push(conn);
+        }
+    }
+
+    /// Looks at a connection again when it is to be over.
+    pub(super) fn look_at_end_of(&mut self, token: Option<Token>) {
+        let socket = token.and_then(|token| self.table.get(token));
+        if let Some((conn, due)) = socket.and_then(|s| Some((s.conn, s.ends_at()?))) {
+            self.closing.insert((due, conn));
         }
     }
 

@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use mio::Events;
 
 use super::clock;
-use super::connect::{BURST, Options};
-use super::event_loop::{CLOSING_MAX_MS, End, EventLoop, Parts};
+use super::connect::Options;
+use super::event_loop::{End, EventLoop, Parts};
 use super::listen::Listener;
 use super::logging;
 use super::machine::Machine;
 use super::notify::Supervisor;
+use super::pacer::BURST;
+use super::sockets::{CLOSING_MAX_MS, ENDING_MAX_MS};
 use super::testing::{TempDir, wait_until};
 use crate::node::{Closed, CpuTimes, Endpoint, SaveJob};
 use crate::sentinel::action::{Action, Question};
@@ -36,6 +38,8 @@ struct Script {
     /// How often there is more due work.
     due_left: u64,
     at_rest: bool,
+    /// It does not close clients that send nothing more.
+    answers_late: bool,
     /// How long it takes to receive something.
     busy: Duration,
 }
@@ -125,6 +129,12 @@ impl Machine for Script {
         while begun.elapsed() < self.busy {}
         self.bytes.entry(conn).or_default().extend_from_slice(bytes);
         self.input(format!("received {}", conn.0));
+    }
+    fn read_closed(&mut self, conn: ConnId) {
+        self.input(format!("eof {}", conn.0));
+        if !self.answers_late {
+            self.actions.push_back(Action::CloseAfterFlush { conn });
+        }
     }
     fn closed(&mut self, conn: ConnId, why: Closed) {
         self.input(format!("closed {} {why:?}", conn.0));
@@ -461,6 +471,87 @@ fn data_before_the_end_is_delivered() {
     client.shutdown(Shutdown::Write).unwrap();
     bench.until("the end is told", |m| m.saw("closed 1 Eof"));
     assert_eq!(bench.turns.machine.bytes[&ConnId(1)], b"last words");
+}
+
+#[test]
+fn whoever_sends_nothing_more_gets_its_answer_however_late() {
+    let mut bench = Bench::new();
+    bench.turns.machine.answers_late = true;
+    let mut client = bench.client(1);
+    client.write_all(b"PING").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    bench.until("its end is told", |m| m.saw("eof 1"));
+    for _ in 0..5 {
+        bench.turn();
+    }
+    assert_eq!(bench.turns.table.len(), 1);
+    bench.turns.machine.say(ConnId(1), b"PONG");
+    bench.act(vec![Action::CloseAfterFlush { conn: ConnId(1) }]);
+    bench.until("it is closed", |m| m.saw("closed 1 Eof"));
+    assert_eq!(read_all(&client).unwrap(), b"PONG");
+    let told = bench.turns.machine.inputs.iter().filter(|input| *input == "eof 1");
+    assert_eq!(told.count(), 0, "told once, before these turns");
+}
+
+#[test]
+fn whoever_is_gone_altogether_is_lost_as_soon_as_that_shows() {
+    let mut bench = Bench::new();
+    bench.turns.machine.answers_late = true;
+    drop(bench.client(1));
+    bench.until("its end is told", |m| m.saw("eof 1"));
+    // Nothing is heard of it until something is sent there.
+    bench.turns.machine.say(ConnId(1), b"PONG");
+    bench.until("it is gone", |m| m.saw("closed 1 Error"));
+    assert_eq!(bench.turns.table.len(), 0);
+}
+
+#[test]
+fn whoever_sends_nothing_more_does_not_wait_for_ever() {
+    let mut bench = Bench::new();
+    bench.turns.machine.answers_late = true;
+    let clients = [bench.client(1), bench.client(2)];
+    // One of them is not even read.
+    bench.act(vec![Action::Hold { conn: ConnId(2), hold: true }]);
+    for client in &clients {
+        client.shutdown(Shutdown::Write).unwrap();
+    }
+    bench.until("the end of the first is told", |m| m.saw("eof 1"));
+    let ending = |bench: &mut Bench, conn| {
+        let token = bench.turns.table.token(ConnId(conn)).unwrap();
+        bench.turns.table.get(token).unwrap().ending_since.is_some()
+    };
+    wait_until("the end of the second is seen", || {
+        bench.turn();
+        ending(&mut bench, 2)
+    });
+    assert!(!bench.turns.machine.saw("eof 2"));
+    let begun = bench.turns.now;
+    // What moves begins the time anew.
+    bench.turns.now = begun.after(ENDING_MAX_MS - 1_000);
+    bench.turns.machine.say(ConnId(1), b"+");
+    bench.turns.flush();
+    bench.turns.now = begun.after(ENDING_MAX_MS + 1_000);
+    bench.turns.look_at_time();
+    assert!(bench.turns.machine.saw("closed 2 Error"));
+    assert_eq!(bench.turns.table.len(), 1);
+    bench.turns.now = begun.after(2 * ENDING_MAX_MS + 1_000);
+    bench.turns.look_at_time();
+    assert!(bench.turns.machine.saw("closed 1 Error"));
+    assert_eq!(bench.turns.table.len(), 0);
+}
+
+#[test]
+fn a_link_whose_other_side_ends_is_lost_when_all_was_read() {
+    let mut bench = Bench::new();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (ip, port) = (server.local_addr().unwrap().ip(), server.local_addr().unwrap().port());
+    bench.act(vec![connect(77, ip, port)]);
+    let (mut node, _) = server.accept().unwrap();
+    node.write_all(&[b'+'; 300_000]).unwrap();
+    node.shutdown(Shutdown::Write).unwrap();
+    bench.until("it is lost", |m| m.saw("closed 77 Eof"));
+    assert_eq!(bench.turns.machine.received_len(77), 300_000);
+    assert!(!bench.turns.machine.saw("eof 77"));
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub trait Machine {
     fn sent(&mut self, conn: ConnId, n: usize);
     fn accepted(&mut self, endpoint: Endpoint, fd: i32) -> ConnId;
     fn received(&mut self, conn: ConnId, bytes: &[u8]);
+    fn read_closed(&mut self, conn: ConnId);
     fn closed(&mut self, conn: ConnId, why: Closed);
     fn conn_started(&mut self, conn: ConnId, local: Option<IpAddr>);
     fn conn_established(&mut self, conn: ConnId);
@@ -65,6 +66,7 @@ impl Machine for Node {
         sent(&mut self, conn: ConnId, n: usize);
         accepted(&mut self, endpoint: Endpoint, fd: i32) -> ConnId;
         received(&mut self, conn: ConnId, bytes: &[u8]);
+        read_closed(&mut self, conn: ConnId);
         closed(&mut self, conn: ConnId, why: Closed);
         conn_started(&mut self, conn: ConnId, local: Option<IpAddr>);
         conn_established(&mut self, conn: ConnId);

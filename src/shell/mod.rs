@@ -18,6 +18,7 @@ mod logging;
 mod machine;
 mod memory;
 mod notify;
+pub mod pacer;
 mod process;
 mod save;
 #[cfg(test)]

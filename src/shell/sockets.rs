@@ -15,6 +15,11 @@ use crate::util::time::Mono;
 
 /// Tokens below this belong to the loop itself: signals, the waker, listeners.
 pub const FIRST_SLOT: usize = 1024;
+/// How long a client that is to be closed may take no output.
+pub const CLOSING_MAX_MS: u64 = 5000;
+/// How long a client that sends nothing more may wait for its answers: longer than any of our own
+/// waits, but a save on a disk that hangs.
+pub const ENDING_MAX_MS: u64 = 10_000;
 const SLOT_BITS: u32 = 32;
 // The two halves of a token need 64 bits.
 const _: () = assert!(usize::BITS == 64);
@@ -44,6 +49,10 @@ pub struct Socket {
     pub wants_write: bool,
     /// Set when it is to be closed after its output: the last time some of it left.
     pub closing_since: Option<Mono>,
+    /// Set when its other side sends nothing more: the last time something moved since.
+    pub ending_since: Option<Mono>,
+    /// All that it sent was read.
+    pub read_closed: bool,
     generation: u32,
 }
 
@@ -78,6 +87,8 @@ impl Table {
             in_ready: false,
             wants_write: connecting,
             closing_since: None,
+            ending_since: None,
+            read_closed: false,
             generation,
         };
         let interest =
@@ -113,6 +124,20 @@ impl Table {
 }
 
 impl Socket {
+    /// When it is closed for want of progress, if it is at its end at all.
+    pub fn ends_at(&self) -> Option<Mono> {
+        let closing = self.closing_since.map(|since| since.after(CLOSING_MAX_MS));
+        let ending = self.ending_since.map(|since| since.after(ENDING_MAX_MS));
+        closing.or(ending)
+    }
+
+    /// Something was read or written.
+    pub fn moved(&mut self, now: Mono) {
+        for since in [&mut self.closing_since, &mut self.ending_since].into_iter().flatten() {
+            *since = now;
+        }
+    }
+
     /// Has the poll tell when there is room for output again; it stays so, as an edge-triggered
     /// poll tells nothing while no write fails.
     pub fn want_write(&mut self, registry: &Registry, token: Token) -> io::Result<()> {

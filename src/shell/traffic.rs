@@ -98,9 +98,29 @@ impl<M: Machine> EventLoop<M> {
         } else if event.is_writable() {
             self.to_flush.push(conn);
         }
+        if hung_up && !self.is_still_there(token, event) {
+            return self.lose(conn, Closed::Error);
+        }
         if event.is_readable() || hung_up {
             self.serve_readable(token, hung_up);
         }
+    }
+
+    /// Whether a connection whose other side has closed something may still get its answers: a
+    /// client that only sends nothing more. Nobody hears it if it turns out to be gone later.
+    fn is_still_there(&mut self, token: Token, event: &Event) -> bool {
+        let now = self.now;
+        let Some(socket) = self.table.get(token).filter(|socket| socket.client) else {
+            return true;
+        };
+        if socket.read_closed && (event.is_write_closed() || event.is_error()) {
+            return false;
+        }
+        if socket.ending_since.is_none() {
+            socket.ending_since = Some(now);
+            self.look_at_end_of(Some(token));
+        }
+        true
     }
 
     /// Reads until nothing is left, or until the turn's share is read. A read that does not fill
@@ -118,8 +138,10 @@ impl<M: Machine> EventLoop<M> {
                 return;
             }
             match socket.stream.read(&mut self.buf) {
+                Ok(0) if socket.client => return self.end_reading(token),
                 Ok(0) => return self.lose(conn, Closed::Eof),
                 Ok(n) => {
+                    socket.moved(self.now);
                     self.machine.received(conn, &self.buf[..n]);
                     self.drain();
                     if n < self.buf.len() && !hung_up {
@@ -136,6 +158,20 @@ impl<M: Machine> EventLoop<M> {
             }
         }
         self.read_later(token);
+    }
+
+    /// A client sends nothing more: the core has all of it and closes when it is answered.
+    fn end_reading(&mut self, token: Token) {
+        let now = self.now;
+        let Some(socket) = self.table.get(token) else { return };
+        let conn = socket.conn;
+        if std::mem::replace(&mut socket.read_closed, true) {
+            return;
+        }
+        socket.ending_since.get_or_insert(now);
+        self.look_at_end_of(Some(token));
+        self.machine.read_closed(conn);
+        self.drain();
     }
 
     /// Puts a connection on the list of those that are read in the next turn.
@@ -231,9 +267,7 @@ impl<M: Machine> EventLoop<M> {
                 Ok(n) if n > 0 => {
                     budget -= n;
                     self.machine.sent(conn, n);
-                    if let Some(since) = &mut socket.closing_since {
-                        *since = self.now;
-                    }
+                    socket.moved(self.now);
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {

@@ -17,6 +17,7 @@ mod beyond;
 mod epochs;
 mod events;
 mod failover;
+mod half_closed;
 mod manual;
 mod mixed;
 mod names;

@@ -1,13 +1,14 @@
 //! One node among pretended data nodes and sentinels: they answer a millisecond later, in order.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use sentineld::config::load::{Loaded, load};
-use sentineld::node::{Endpoint, Node, ProcessFacts, Setup};
+use sentineld::node::{Closed, Endpoint, Node, ProcessFacts, Setup};
 use sentineld::sentinel::action::Action;
 use sentineld::sentinel::thresholds::Thresholds;
+use sentineld::shell::pacer::Pacer;
 use sentineld::util::ident::ConnId;
 use sentineld::util::time::{Clock, Mono, Wall};
 
@@ -49,6 +50,8 @@ pub struct Traffic {
     pub writes: u64,
     pub reads: u64,
     pub turns: u64,
+    /// Connects that began.
+    pub connects: u64,
 }
 
 impl Traffic {
@@ -61,6 +64,7 @@ impl Traffic {
             writes: self.writes - other.writes,
             reads: self.reads - other.reads,
             turns: self.turns - other.turns,
+            connects: self.connects - other.connects,
         }
     }
 
@@ -99,12 +103,15 @@ struct Group {
     /// Which of the three is the master now.
     master: usize,
     hung: bool,
+    /// Connects to its first master hang, too.
+    dark: bool,
     subscribed: [Option<ConnId>; 3],
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Event {
     Bytes(ConnId, Vec<u8>),
+    Closed(ConnId),
     Saved(u64),
     /// The other sentinels say hello about a group.
     Round(usize),
@@ -120,6 +127,10 @@ pub struct Farm {
     serial: u64,
     from_peers: Vec<ConnId>,
     blocked: Vec<ConnId>,
+    /// As the shell paces connects.
+    pacer: Pacer,
+    /// Connects that never end by themselves.
+    hanging: BTreeSet<ConnId>,
     pub traffic: Traffic,
     /// Connections that the node closed, and how many of them led to nodes that hang.
     pub closed: u64,
@@ -171,6 +182,8 @@ impl Farm {
             serial: 0,
             from_peers: Vec::new(),
             blocked: Vec::new(),
+            pacer: Pacer::default(),
+            hanging: BTreeSet::new(),
             traffic: Traffic::default(),
             closed: 0,
             closed_hung: 0,
@@ -236,6 +249,41 @@ impl Farm {
         self.groups.iter_mut().for_each(|group| group.hung = true);
     }
 
+    /// The first masters of these groups are in a zone that falls silent: connects hang as well.
+    pub fn darken(&mut self, groups: std::ops::Range<usize>) {
+        for group in &mut self.groups[groups] {
+            (group.hung, group.dark) = (true, true);
+        }
+    }
+
+    /// All nodes of these groups close their connections to us, as CLIENT KILL makes them.
+    pub fn kick(&mut self, groups: std::ops::Range<usize>) {
+        let is = |conn: &Conn| matches!(conn.place, Place::Data { group, .. } if groups.contains(&group));
+        let of = self.conns.iter().filter(|(_, conn)| is(conn)).map(|(id, _)| *id);
+        for id in of.collect::<Vec<_>>() {
+            self.push(0, Event::Closed(id));
+        }
+    }
+
+    /// Masters of these groups that are held down.
+    pub fn down(&self, groups: std::ops::Range<usize>) -> usize {
+        let sentinel = self.node.sentinel();
+        let is_down = |group: &usize| {
+            let id = sentinel.master_named(format!("m{group}").as_bytes()).expect("watched");
+            sentinel.masters[id].base.sdown.is
+        };
+        groups.filter(is_down).count()
+    }
+
+    /// Connections to the nodes of these groups that stand.
+    pub fn standing(&self, groups: std::ops::Range<usize>) -> usize {
+        let is = |(id, conn): &(&ConnId, &Conn)| match conn.place {
+            Place::Data { group, .. } => groups.contains(&group) && !self.hanging.contains(id),
+            _ => false,
+        };
+        self.conns.iter().filter(is).count()
+    }
+
     /// Lets so much time pass.
     pub fn run(&mut self, ms: u64) {
         let end = self.now + ms;
@@ -243,7 +291,8 @@ impl Farm {
             let event = self.events.peek().map_or(u64::MAX, |Reverse((at, ..))| *at);
             let deadline = self.node.next_deadline().0;
             let blocked = if self.blocked.is_empty() { u64::MAX } else { self.now + 1 };
-            let next = event.min(deadline).min(blocked).max(self.now);
+            let connect = self.pacer.due(Mono(self.now)).map_or(u64::MAX, |at| at.0);
+            let next = event.min(deadline).min(blocked).min(connect).max(self.now);
             if next > end {
                 self.now = end;
                 return;
@@ -279,6 +328,11 @@ impl Farm {
     fn take(&mut self, event: Event) {
         match event {
             Event::Bytes(id, bytes) => self.arrive(id, &bytes),
+            Event::Closed(id) => {
+                self.forget(id);
+                count::inside(|| self.node.closed(id, Closed::Eof));
+                self.drain();
+            }
             Event::Saved(generation) => {
                 count::inside(|| self.node.persisted(generation, Ok(()), SAVE_MS));
                 self.drain();
@@ -342,13 +396,35 @@ impl Farm {
     }
 
     fn drain(&mut self) {
+        self.act();
+        while let Some((id, ip, _)) = self.pacer.next(Mono(self.now)) {
+            self.begin_connect(id, ip);
+            self.act();
+        }
+    }
+
+    fn begin_connect(&mut self, id: ConnId, ip: IpAddr) {
+        self.traffic.connects += 1;
+        let place = place_of(ip);
+        self.add_conn(id, place);
+        let local = Some(IpAddr::from([192, 168, 0, 9]));
+        count::inside(|| self.node.conn_started(id, local));
+        if let Place::Data { group, number: 0 } = place
+            && self.groups[group].dark
+        {
+            self.hanging.insert(id);
+            return;
+        }
+        count::inside(|| self.node.conn_established(id));
+        // What was written while it waited.
+        self.blocked.push(id);
+    }
+
+    fn act(&mut self) {
         while let Some(action) = count::inside(|| self.node.poll_action()) {
             match action {
-                Action::Connect { conn, ip, .. } => {
-                    self.add_conn(conn, place_of(ip));
-                    let local = Some(IpAddr::from([192, 168, 0, 9]));
-                    count::inside(|| self.node.conn_started(conn, local));
-                    count::inside(|| self.node.conn_established(conn));
+                Action::Connect { conn, ip, port, hung_before } => {
+                    assert!(self.pacer.push(conn, (ip, port), hung_before));
                 }
                 Action::Close { conn } => self.close(conn),
                 Action::Persist { generation } => {
@@ -361,13 +437,22 @@ impl Farm {
     }
 
     fn close(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.remove(&id) else { return };
+        self.pacer.cancel(id);
+        let Some(place) = self.forget(id) else { return };
         self.closed += 1;
+        if let Place::Data { group, number: 0 } = place {
+            self.closed_hung += u64::from(self.groups[group].hung);
+        }
+    }
+
+    fn forget(&mut self, id: ConnId) -> Option<Place> {
+        let conn = self.conns.remove(&id)?;
+        self.hanging.remove(&id);
         if let Place::Data { group, number } = conn.place {
-            self.closed_hung += u64::from(number == 0 && self.groups[group].hung);
             let subscribed = &mut self.groups[group].subscribed[number];
             subscribed.take_if(|other| *other == id);
         }
+        Some(conn.place)
     }
 
     fn flush(&mut self) {
@@ -391,6 +476,9 @@ impl Farm {
 
     fn flush_one(&mut self, id: ConnId) {
         let Some(output) = self.node.output(id).filter(|output| !output.is_empty()) else { return };
+        if self.hanging.contains(&id) {
+            return;
+        }
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let mut n = output.len();
         if conn.place == Place::Peer {

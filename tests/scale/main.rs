@@ -91,10 +91,46 @@ fn memory_and_work_grow_linearly() {
     assert!(large_work <= small_work * 1.1, "{small_work} → {large_work}");
 }
 
+/// A zone with the masters of a thousand groups falls silent, and connects into it hang. Nobody in
+/// the groups beside them is held down for it: not while the links into the zone are made anew, not
+/// in the mass failover, and not when all links of the healthy ones break among all those connects.
+#[test]
+fn a_dark_zone_takes_nobody_with_it_and_costs_little() {
+    const HEALTHY: std::ops::Range<usize> = 0..200;
+    const LOST: std::ops::Range<usize> = 200..1_200;
+    let mut farm = settled(Options { masters: 1_200, ..Options::default() });
+    assert_eq!(farm.standing(HEALTHY), 200 * 6);
+    let closed = farm.closed;
+    farm.darken(LOST);
+    let run = |farm: &mut Farm, ms: u64| {
+        for _ in 0..ms / 100 {
+            farm.run(100);
+            assert_eq!(farm.down(HEALTHY), 0);
+        }
+    };
+    run(&mut farm, 8_000);
+    assert_eq!(farm.switched(), LOST.len());
+    // Links that bring nothing are made anew after a while: now all connects into the zone hang.
+    run(&mut farm, 12_000);
+    assert_eq!(farm.standing(LOST), LOST.len() * 4, "the other nodes of these groups");
+    for _ in 0..10 {
+        farm.kick(HEALTHY);
+        farm.run(100);
+        assert_eq!(farm.standing(HEALTHY), 200 * 6, "back at once");
+        run(&mut farm, 3_000);
+    }
+    // Nothing but links into the zone was given up, and these are tried now and then only.
+    assert_eq!(farm.closed - closed, farm.closed_hung);
+    let before = farm.traffic;
+    run(&mut farm, 15_000);
+    let connects = farm.traffic.minus(&before).connects;
+    assert!((2_000..=2 * 2_000 + 100).contains(&connects), "{connects} connects in 15 s");
+}
+
 #[test]
 fn all_masters_fail_over_at_once_and_no_link_is_lost() {
     let masters = 2_000;
-    let mut farm = settled(Options { masters, peer_bytes_per_ms: 4_096, ..Options::default() });
+    let mut farm = settled(Options { masters, peer_bytes_per_ms: 512, ..Options::default() });
     let closed = farm.closed;
     let began = farm.now();
     farm.hang_masters();
