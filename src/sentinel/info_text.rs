@@ -315,7 +315,10 @@ mod tests {
                 LOOKED_AT.set(0);
                 packed(model, text);
                 let (looked, bytes) = (LOOKED_AT.get(), model.len() + text.len());
-                assert!(looked <= SEARCH_FACTOR * bytes + 4 * bytes, "{looked} for {bytes}, model {m}, text {t}");
+                assert!(
+                    looked <= SEARCH_FACTOR * bytes + 4 * bytes,
+                    "{looked} for {bytes}, model {m}, text {t}"
+                );
             }
         }
     }
