@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::Sentinel;
+use super::Simulate;
 use super::action::Cx;
 use super::event::{Event, Subject};
 use super::instance::{Addr, InstId, MasterId};
@@ -10,7 +11,6 @@ use super::log_limit::LineKind;
 pub use super::names::{HostState, Origin};
 use super::setup::{GlobalConfig, MasterOptions};
 use super::vote::{Ticket, Vote};
-use super::{Simulate, Surroundings};
 use crate::util::defect::{Defect, defect};
 use crate::util::glob::Pattern;
 
@@ -245,14 +245,6 @@ impl Sentinel {
         }
         self.saves.touch_global();
         self.saves.at_once(cx.now)
-    }
-
-    /// What the server around has changed (its port or its own password).
-    pub fn set_surroundings(&mut self, cx: &mut Cx, surroundings: Surroundings) {
-        if surroundings.requirepass != self.surroundings.requirepass {
-            self.drop_peer_links(cx);
-        }
-        self.surroundings = surroundings;
     }
 
     fn drop_peer_links(&mut self, cx: &mut Cx) {

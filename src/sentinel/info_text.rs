@@ -1,5 +1,7 @@
 //! Cached INFO texts: those of thousands of instances are alike, so each is kept as what sets it
-//! apart from a model, which is one of them.
+//! apart from a model, which is one of them. INFO texts of Redis 7.0.15 take 0.5 KB instead of 5;
+//! with 3000 masters and 6000 replicas a sentinel holds 24 MiB instead of 66 (counted in
+//! tests/scale).
 //!
 //! A packed text is a row of steps, each three numbers and a piece: copy so many bytes of the
 //! model, skip so many, then take the piece of so many bytes. What the model has and the steps do
@@ -16,6 +18,9 @@ const MODELS_MAX: usize = 4;
 const GOOD_PART: usize = 2;
 /// So many lines of the model are searched for the next one of a text.
 const LINES_AHEAD: usize = 16;
+/// The search as a whole looks at so many times the bytes of both: a node chooses its texts, and
+/// must not choose how long we work on them. Real ones need less.
+const SEARCH_FACTOR: usize = 4;
 /// Equal bytes are counted in pieces of this size.
 const CHUNK_BYTES: usize = 32;
 
@@ -107,6 +112,7 @@ fn pack(model: &[u8], text: &[u8], steps: &mut Vec<u8>) {
     let mut step = Step::default();
     // How far both are used up.
     let (mut in_model, mut in_text) = (0, 0);
+    let mut search_bytes = SEARCH_FACTOR * (model.len() + text.len());
     while in_text < text.len() {
         let mut same = common(&model[in_model..], &text[in_text..]);
         let line = start_of_line(&text[in_text..in_text + same]);
@@ -118,7 +124,10 @@ fn pack(model: &[u8], text: &[u8], steps: &mut Vec<u8>) {
         step.copy(same, &text[..in_text], steps);
         (in_model, in_text) = (in_model + same, in_text + same);
         let (old, new) = (&model[in_model..], &text[in_text..]);
-        let (skip, take) = if in_value { other_value(old, new) } else { other_line(old, new) };
+        let (skip, take) = match in_value {
+            true => other_value(old, new),
+            false => other_line(old, new, &mut search_bytes),
+        };
         step.skip += skip;
         step.take += take;
         (in_model, in_text) = (in_model + skip, in_text + take);
@@ -132,34 +141,50 @@ fn other_value(model: &[u8], text: &[u8]) -> (usize, usize) {
     let (old, new) = (&model[..line_len(model)], &text[..line_len(text)]);
     let ends = old.iter().rev().zip(new.iter().rev());
     let same = ends.take_while(|(a, b)| a == b).count();
+    look_at(same);
     (old.len() - same, new.len() - same)
 }
 
-/// The same for a line that is not the next of the model: it may be one further on there.
-fn other_line(model: &[u8], text: &[u8]) -> (usize, usize) {
+/// The same for a line that is not the next of the model: it may be one further on there, as far as
+/// `search_bytes` allow to look.
+fn other_line(model: &[u8], text: &[u8], search_bytes: &mut usize) -> (usize, usize) {
     let line = &text[..line_len(text)];
     // A field by its name, a heading as it stands; an empty line says nothing about where we are.
     let name = line.iter().position(|byte| *byte == b':').map_or(line, |colon| &line[..=colon]);
     let mut rest = if name.len() > b"\r\n".len() { model } else { &[] };
     for _ in 0..LINES_AHEAD {
-        if rest.is_empty() {
+        if rest.is_empty() || *search_bytes < name.len() {
             break;
         }
+        *search_bytes -= name.len();
+        look_at(name.len().min(rest.len()));
         if rest.starts_with(name) {
             return (model.len() - rest.len(), 0);
         }
-        rest = &rest[line_len(rest)..];
+        // What is left may end within the line; then the search ends there too.
+        let len = line_len(&rest[..rest.len().min(*search_bytes)]);
+        *search_bytes -= len;
+        rest = &rest[len..];
     }
     (0, line.len())
 }
 
 /// Length of the first line, its end included.
 fn line_len(text: &[u8]) -> usize {
-    text.iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| end + 1)
+    let len = text.iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| end + 1);
+    look_at(len);
+    len
+}
+
+/// Counts bytes that are looked at, in tests.
+fn look_at(_bytes: usize) {
+    #[cfg(test)]
+    tests::LOOKED_AT.set(tests::LOOKED_AT.get() + _bytes);
 }
 
 /// Where the last line of `text` begins.
 fn start_of_line(text: &[u8]) -> usize {
+    look_at(text.len());
     text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
 }
 
@@ -169,8 +194,11 @@ fn common(a: &[u8], b: &[u8]) -> usize {
     let mut same = 0;
     for (a, b) in a.zip(b) {
         if a != b {
-            return same + a.iter().zip(b).take_while(|(a, b)| a == b).count();
+            let some = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+            look_at(some + 1);
+            return same + some;
         }
+        look_at(a.len());
         same += a.len();
     }
     same
@@ -206,6 +234,12 @@ impl Step {
 mod tests {
     use super::*;
     use crate::util::rng::Rng;
+    use std::cell::Cell;
+
+    thread_local! {
+        /// Bytes that packing has looked at on this thread.
+        pub(super) static LOOKED_AT: Cell<usize> = const { Cell::new(0) };
+    }
 
     fn packed(model: &[u8], text: &[u8]) -> InfoText {
         let mut steps = Vec::new();
@@ -249,6 +283,43 @@ mod tests {
             packed(&model, &text);
             models.keep(&mut kept, &text);
             assert_eq!(kept.text(), text);
+        }
+    }
+
+    /// Whatever a node says, and whatever it said before.
+    #[test]
+    fn the_work_is_linear_in_both_texts() {
+        let lines = |count: usize, line: &str| format!("{line}\n").repeat(count).into_bytes();
+        let long = |count: usize, len: usize| lines(count, &"a".repeat(len));
+        let odd = |n: usize| {
+            let line = |i: usize| format!("{}{i}:{i}\r\n", "k".repeat(i * n % 50));
+            (0..2_000).map(line).collect::<String>().into_bytes()
+        };
+        let texts = [
+            long(15, 8 << 10),
+            lines(32_000, "x"),
+            lines(32_000, ":"),
+            lines(40_000, "aaa"),
+            long(8, 16 << 10),
+            [lines(1, &"a".repeat(60_000)), lines(20_000, "b:")].concat(),
+            lines(1_000, &format!("{}:1", "a".repeat(100))),
+            lines(1_000, &format!("{}:2", "a".repeat(100))),
+            lines(4_000, "slave0:ip=10.0.0.1,port=1"),
+            odd(7),
+            odd(11),
+            vec![b'\n'; 100_000],
+            vec![b':'; 100_000],
+        ];
+        for (m, model) in texts.iter().enumerate() {
+            for (t, text) in texts.iter().enumerate() {
+                LOOKED_AT.set(0);
+                packed(model, text);
+                let (looked, bytes) = (LOOKED_AT.get(), model.len() + text.len());
+                assert!(
+                    looked <= SEARCH_FACTOR * bytes + 4 * bytes,
+                    "{looked} for {bytes}, model {m}, text {t}"
+                );
+            }
         }
     }
 

@@ -91,7 +91,7 @@ pub struct Simulate {
     pub crash_after_promotion: bool,
 }
 
-/// What the core has to know of the server around it.
+/// What the core has to know of the server around it; no command changes it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Surroundings {
     /// The port that hellos give, unless announce-port is set.

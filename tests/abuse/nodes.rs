@@ -154,6 +154,34 @@ fn a_million_replicas() {
     });
 }
 
+/// Few long lines, then many short ones, which are looked for among the long ones.
+#[test]
+fn infos_that_are_hard_to_compare() {
+    let world = world!();
+    let long = format!("{}\r\n", "a".repeat(8 << 10)).repeat(15);
+    let short = "bb\r\n".repeat(32_000);
+    let prefixed = format!("{}\r\n", "a".repeat(4 << 10)).repeat(31);
+    let turn = AtomicUsize::new(0);
+    let answer = move |name: &str, to: &mut TcpStream| match name {
+        "INFO" => {
+            let texts = [&long, &short, &prefixed];
+            let text = texts[turn.fetch_add(1, Ordering::Relaxed) % texts.len()];
+            bulk(to, format!("role:master\r\n{text}").as_bytes())
+        }
+        _ => good(name, to),
+    };
+    against(House::new(&world, &[]), 8, answer, |house| {
+        for (line, len) in [("aaa", 120 << 10), ("bb\r\n", 120 << 10), ("aaa", 124 << 10)] {
+            wait::wait("a text of each kind to be read", SHORT, || {
+                let reply = house.sentinel.ask(&["SENTINEL", "INFO-CACHE", "evil"]);
+                let text = reply.items()[1].items()[0].items()[1].text();
+                let seen = (text.len(), text.contains(line));
+                wait::expect(text.contains(line) && text.len() >= len, seen)
+            });
+        }
+    });
+}
+
 /// Sends `head` and then what never ends it.
 fn endless(head: &'static [u8]) -> impl Fn(&str, &mut TcpStream) -> io::Result<()> {
     move |name, to| {
