@@ -203,6 +203,13 @@ impl Brain {
         }
     }
 
+    pub fn read_closed(&mut self, conn: ConnId) {
+        match self {
+            Brain::Ours(node) => node.read_closed(conn),
+            Brain::C(peer) => peer.closed(conn, Closed::Eof),
+        }
+    }
+
     pub fn closed(&mut self, conn: ConnId, why: Closed) {
         match self {
             Brain::Ours(node) => node.closed(conn, why),

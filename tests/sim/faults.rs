@@ -102,6 +102,9 @@ impl World {
 
     /// Both sides find a connection dead; what was on its way is lost.
     pub fn reset(&mut self, key: ConnKey) {
+        if !self.net.conns.get(&key).is_some_and(|conn| conn.begun) {
+            return;
+        }
         for side in [0, 1] {
             let Some(conn) = self.net.conns.get_mut(&key) else { return };
             conn.pipes[side].queue.clear();

@@ -91,8 +91,6 @@ pub struct SentinelHost {
     /// Connections with output that did not fit.
     pub blocked: Vec<ConnKey>,
     pub keys: BTreeMap<ConnId, ConnKey>,
-    /// Connects that wait for their turn, and where they lead.
-    pub waiting: BTreeMap<ConnId, HostId>,
     /// The clock of the machine at the beginning.
     boot_ms: u64,
     pub next_pid: i32,
@@ -138,7 +136,6 @@ impl SentinelHost {
             unread_at_close: 0,
             blocked: Vec::new(),
             keys: BTreeMap::new(),
-            waiting: BTreeMap::new(),
             boot_ms: rng.below(100_000),
             next_pid: 100,
             turns: (0, 0),
@@ -231,7 +228,6 @@ impl SentinelHost {
             unread_at_close: 0,
             blocked: Vec::new(),
             keys: BTreeMap::new(),
-            waiting: BTreeMap::new(),
             boot_ms: self.boot_ms,
             next_pid: self.next_pid,
             turns: (0, 0),
@@ -404,7 +400,8 @@ impl World {
 
     /// A connect was asked for: it begins now, or when its turn comes.
     fn connect_asked(&mut self, sentinel: usize, conn: ConnId, to: HostId) {
-        self.sentinels[sentinel].waiting.insert(conn, to);
+        let key = self.net.open(self.now, [sentinel, to], Some(conn));
+        self.sentinels[sentinel].keys.insert(conn, key);
         let (from, until) = self.options.connect_wait_us;
         if until == 0 || self.is_c_like(sentinel) {
             return self.connect_turn(sentinel, conn);
@@ -415,15 +412,16 @@ impl World {
     }
 
     fn connect_turn(&mut self, sentinel: usize, conn: ConnId) {
-        let Some(to) = self.sentinels[sentinel].waiting.remove(&conn) else { return };
+        let Some(key) = self.sentinels[sentinel].keys.get(&conn).copied() else { return };
+        let to = self.net.conns[&key].hosts[1];
         let down = self.farm.at(to).is_some_and(|server| !server.running);
         if down && self.net.reach(sentinel, to) && self.rng.below(2) == 0 {
+            self.forget(sentinel, conn);
+            self.close(key, 0);
             self.node(sentinel).conn_failed(conn, Closed::Refused);
             return;
         }
-        let key = self.connect([sentinel, to], Some(conn));
-        self.sentinels[sentinel].keys.insert(conn, key);
-        self.tap_one(sentinel, conn);
+        self.begin_connect(key);
         let local = Net::ip_of(sentinel);
         self.node(sentinel).conn_started(conn, Some(local));
     }
@@ -487,12 +485,17 @@ impl World {
         if self.sentinels[sentinel].doomed || !self.sentinels[sentinel].keys.contains_key(&id) {
             return;
         }
+        let client = side == 1 && !self.is_c_like(sentinel);
         let conn = self.net.conns.get_mut(&key).expect("it was read from");
         let established = conn.established;
         let end = &mut conn.ends[side];
         if end.held {
             end.fin = Some(gone.clone());
             return;
+        }
+        if client && *gone == Segment::Fin {
+            // It may still read.
+            return self.node(sentinel).read_closed(id);
         }
         end.open = false;
         self.forget(sentinel, id);
@@ -576,7 +579,6 @@ impl World {
     }
 
     fn close_conn(&mut self, sentinel: usize, conn: ConnId) {
-        self.sentinels[sentinel].waiting.remove(&conn);
         let Some(key) = self.sentinels[sentinel].keys.get(&conn).copied() else { return };
         // What was written in earlier turns may have left; the rest is lost.
         self.forget(sentinel, conn);

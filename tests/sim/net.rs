@@ -84,6 +84,8 @@ pub struct Conn {
     pub from_port: u16,
     /// How often its first segment was lost.
     syns_lost: u32,
+    /// Its first segment was sent; before that it waits for its turn where it is made.
+    pub begun: bool,
     /// Who made it knows that it is there.
     pub established: bool,
     /// The observers' note: requests written and not answered yet.
@@ -254,14 +256,8 @@ impl Net {
         from + rng.below(to - from + 1)
     }
 
-    /// A new connection, whose first segment is on its way; gives when it arrives.
-    pub fn connect(
-        &mut self,
-        now: Us,
-        rng: &mut Rng,
-        hosts: [HostId; 2],
-        conn: Option<ConnId>,
-    ) -> (ConnKey, Us) {
+    /// A new connection, of which nothing was sent yet.
+    pub fn open(&mut self, now: Us, hosts: [HostId; 2], conn: Option<ConnId>) -> ConnKey {
         self.ports += 1;
         let ends = [End { open: true, conn, ..End::default() }, End::default()];
         let from_port = 20_000 + (self.ports % 40_000) as u16;
@@ -275,19 +271,25 @@ impl Net {
             pipes,
             from_port,
             syns_lost: 0,
+            begun: false,
             established: false,
             asked,
             about,
             info_asked,
             periodic,
         };
-        let key = self.conns.insert(conn);
+        self.conns.insert(conn)
+    }
+
+    /// Its first segment is on its way; gives when it arrives.
+    pub fn begin(&mut self, now: Us, rng: &mut Rng, key: ConnKey) -> Us {
+        self.conns.get_mut(&key).expect("it waits").begun = true;
         let at = self.send(now, rng, key, 0, Segment::Syn);
         // What follows the first segment goes only after its answer.
         let round_trip = self.delay(rng) + self.delay(rng);
-        let pipe = &mut self.conns.get_mut(&key).expect("just made").pipes[0];
+        let pipe = &mut self.conns.get_mut(&key).expect("just begun").pipes[0];
         pipe.last_arrive = at + round_trip;
-        (key, at)
+        at
     }
 
     /// Puts a segment on its way; gives when it arrives.

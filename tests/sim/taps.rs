@@ -65,8 +65,7 @@ impl World {
         self.touched = touched;
     }
 
-    /// The same for one connection; what is written to one that waits is seen when it begins.
-    pub fn tap_one(&mut self, sentinel: usize, id: ConnId) {
+    fn tap_one(&mut self, sentinel: usize, id: ConnId) {
         let host = &mut self.sentinels[sentinel];
         let Some(key) = host.keys.get(&id).copied() else { return };
         put(&mut host.blocked, key);

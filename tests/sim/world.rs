@@ -372,9 +372,15 @@ impl World {
 
     /// Opens a connection.
     pub fn connect(&mut self, hosts: [HostId; 2], conn: Option<ConnId>) -> ConnKey {
-        let (key, at) = self.net.connect(self.now, &mut self.rng, hosts, conn);
-        self.schedule(at, Ev::Deliver(key, 0));
+        let key = self.net.open(self.now, hosts, conn);
+        self.begin_connect(key);
         key
+    }
+
+    /// Sends the first segment of a connection that waited for it.
+    pub fn begin_connect(&mut self, key: ConnKey) {
+        let at = self.net.begin(self.now, &mut self.rng, key);
+        self.schedule(at, Ev::Deliver(key, 0));
     }
 
     /// One side closes in order.
@@ -384,7 +390,8 @@ impl World {
             return;
         }
         conn.ends[side].readable.clear();
-        if let Some((_, Segment::Syn)) = conn.pipes[side].queue.front() {
+        let syn = matches!(conn.pipes[side].queue.front(), Some((_, Segment::Syn)));
+        if syn || !conn.begun {
             // Nothing of a connect that is given up will ever arrive.
             conn.pipes[side].queue.clear();
         } else {
