@@ -74,6 +74,8 @@ defects! {
     // ---- epochs and configurations ----
     /// Any epoch is accepted, also one that leaves no room for the next one.
     AcceptAnyEpoch,
+    /// The epochs above those that are accepted from anybody are not accepted from our peers.
+    AcceptNoSteps,
     /// The epoch that was met last counts, not the newest one.
     EpochGoesBack,
     /// After a restart the current epoch begins anew.
