@@ -304,6 +304,7 @@ impl<'f> Loader<'f> {
             }
             self.note_source(queued.words.as_deref(), queued.included);
         }
+        applier.finish();
         Ok(applier)
     }
 }

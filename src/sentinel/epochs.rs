@@ -29,7 +29,7 @@ use super::action::{Cx, LogLevel};
 use super::event::{Event, Subject};
 use super::instance::MasterId;
 use crate::util::defect::{Defect, defect};
-use crate::util::time::Mono;
+use crate::util::time::{Mono, Seldom};
 
 /// Accepted from anybody up to here. The room above it is for our own failovers.
 pub const FREE_EPOCH: u64 = (1 << 63) - (1 << 33);
@@ -54,7 +54,7 @@ const LOG_PERIOD_MS: u64 = 60_000;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct EpochAllowance {
     whole_at: Mono,
-    refusal_logged: Option<Mono>,
+    refusal_log: Seldom,
 }
 
 impl EpochAllowance {
@@ -108,9 +108,7 @@ impl Sentinel {
     }
 
     pub(super) fn log_refused_epoch(&mut self, cx: &mut Cx, epoch: u64) {
-        let logged = &mut self.epoch_allowance.refusal_logged;
-        if logged.is_none_or(|at| cx.now.since(at) >= LOG_PERIOD_MS) {
-            *logged = Some(cx.now);
+        if self.epoch_allowance.refusal_log.may(cx.now, LOG_PERIOD_MS) {
             let why = "it would leave too few for later failovers";
             cx.log(LogLevel::Warning, format!("Epoch {epoch} is not accepted: {why}"));
         }

@@ -71,7 +71,7 @@ use crate::util::defect::{Defect, defect};
 use crate::util::ident::{Arena, ConnId, IdMap};
 use crate::util::rng::mix;
 use crate::util::text::append;
-use crate::util::time::Mono;
+use crate::util::time::{Mono, Seldom};
 
 /// SENTINEL SIMULATE-FAILURE: where to exit on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -96,6 +96,8 @@ pub struct Sentinel {
     pub myid: Vec<u8>,
     pub current_epoch: u64,
     epoch_allowance: epochs::EpochAllowance,
+    /// For hellos that name our own address.
+    own_address_log: Seldom,
     /// Global settings (its `myid` and `current_epoch` are only those of the start).
     pub global: GlobalConfig,
     pub surroundings: Surroundings,
@@ -139,6 +141,7 @@ impl Sentinel {
             myid,
             current_epoch: if defect(Defect::ForgetEpochAtLoad) { 0 } else { global.current_epoch },
             epoch_allowance: epochs::EpochAllowance::default(),
+            own_address_log: Seldom::default(),
             global,
             surroundings,
             periods: periods::Periods::default(),

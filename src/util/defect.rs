@@ -47,6 +47,8 @@ defects! {
     ForgetVoteOnSwitch,
     /// A master that is added may be one that was removed, but nothing keeps from voting again.
     NoFloorForNewMaster,
+    /// The own id may stand in the file as that of another sentinel.
+    KnowOneself,
 
     // ---- elections ----
     /// Half of the sentinels are enough to be elected.

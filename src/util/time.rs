@@ -20,6 +20,21 @@ impl Mono {
     }
 }
 
+/// Lets something through at most once in a while, like a log line that others can bring about.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seldom(Option<Mono>);
+
+impl Seldom {
+    /// Whether it may be done now; if so, not again within `period_ms`.
+    pub fn may(&mut self, now: Mono, period_ms: u64) -> bool {
+        let may = self.0.is_none_or(|last| now.since(last) >= period_ms);
+        if may {
+            self.0 = Some(now);
+        }
+        may
+    }
+}
+
 /// Wall-clock time: milliseconds since 1970-01-01 UTC, and the local offset for texts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Wall {
