@@ -337,6 +337,7 @@ impl<'f> Loader<'f> {
             }
             self.note_source(queued.words.as_deref(), queued.included);
         }
+        applier.finish();
         Ok(applier)
     }
 }

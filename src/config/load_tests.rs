@@ -6,7 +6,7 @@ use super::settings::{BindAddr, ClientsMemory, LogFormat, LogTimestamp, OutputLi
 use super::test_files::{MemoryFiles, load_text};
 use crate::sentinel::action::LogLevel;
 use crate::sentinel::epochs::LOADED_EPOCH_MAX;
-use crate::sentinel::setup::HostPort;
+use crate::sentinel::setup::{HostPort, PeerConfig};
 
 fn refusal(text: &str) -> LoadError {
     match load_text(text) {
@@ -152,10 +152,6 @@ const SENTINEL_REFUSALS: &[(&str, &str)] = &[
     ),
     ("known-replica m 127.0.0.1 65536", PORT),
     ("known-replica m foo 1", HOST),
-    (
-        "known-sentinel m 1.1.1.1 2 aa\nsentinel known-sentinel m 1.1.1.1 3 aa",
-        "Duplicate runid for sentinel.",
-    ),
     ("known-sentinel m 127.0.0.1 99999 aaaa", PORT),
     ("announce-port 65536", PORT),
     ("deny-scripts-reconfig x", "Please specify yes or no for the deny-scripts-reconfig options."),
@@ -224,6 +220,63 @@ fn sentinel_lines_may_come_in_any_order() {
     assert_eq!((m.options.parallel_syncs, m.options.master_reboot_down_after_ms), (0, 5));
     assert_eq!(m.options.notification_script.as_deref(), Some(&b"/x.sh"[..]));
     assert_eq!(m.options.renamed.lookup(b"config"), b"Guess");
+}
+
+#[test]
+fn each_voter_is_known_once() {
+    let own = "5555555555aaaaaaaaaa5555555555bbbbbbbbbb";
+    let upper = own.to_uppercase();
+    let [a, b] = ["a", "b"].map(|letter| letter.repeat(40));
+    // Lines, which of them stay, and why the others do not.
+    let table: &[(&[&str], &[usize], &[&str])] = &[
+        (&["::1 1 OWN"], &[], &["m ::1 1 OWN is left out: this sentinel's own id"]),
+        (&["::1 1 UPPER", "::1 2 A"], &[1], &["own id"]),
+        (&["::1 1 A", "::1 2 B"], &[0, 1], &[]),
+        (&["::1 1 A", "::1 2 A"], &[1], &["m ::1 1 A is left out: a later line has the same id"]),
+        (&["::1 1 A", "::1 1 A"], &[1], &["same id"]),
+        (
+            &["::1 1 A", "0:0::1 1 B"],
+            &[1],
+            &["::1 1 A is left out: a later line has the same address"],
+        ),
+        (&["h.local 1 A", "H.LOCAL 1 B"], &[1], &["same address"]),
+        (
+            &["::1 1 A", "::1 1 B", "::1 2 B"],
+            &[0, 2],
+            &["::1 1 B is left out: a later line has the same id"],
+        ),
+        (&["::1 1 A", "::1 1 OWN"], &[0], &["own id"]),
+        // Without a port nobody is connected.
+        (&["::1 0 A", "::1 0 B"], &[0, 1], &[]),
+    ];
+    for (lines, stay, warned) in table {
+        let named = |text: &str| {
+            let text = text.replace("OWN", own).replace("UPPER", &upper);
+            text.replace(" A", &format!(" {a}")).replace(" B", &format!(" {b}"))
+        };
+        let mut text = "sentinel resolve-hostnames yes\n".to_owned();
+        for master in ["m", "n"] {
+            text += &format!("sentinel monitor {master} 127.0.0.1 1 1\n");
+        }
+        text += &format!("sentinel known-sentinel n ::1 9 {a}\n");
+        for line in *lines {
+            text += &format!("sentinel known-sentinel m {}\n", named(line));
+        }
+        text += &format!("sentinel myid {own}\n");
+        let loaded = load_text(&text).unwrap();
+        let peer = |peer: &PeerConfig| {
+            let [host, id] = [&peer.at.host, &peer.runid].map(|text| String::from_utf8_lossy(text));
+            format!("{host} {} {id}", peer.at.port)
+        };
+        let peers: Vec<String> = loaded.sentinel.masters[0].peers.iter().map(peer).collect();
+        let expected: Vec<String> = stay.iter().map(|index| named(lines[*index])).collect();
+        assert_eq!(peers, expected, "{lines:?}");
+        assert_eq!(loaded.sentinel.masters[1].peers.len(), 1, "{lines:?}");
+        assert_eq!(loaded.warnings.len(), warned.len(), "{lines:?}: {:?}", loaded.warnings);
+        for (text, part) in loaded.warnings.iter().zip(*warned) {
+            assert!(text.contains(&named(part)), "{text} for {lines:?}");
+        }
+    }
 }
 
 #[test]

@@ -330,8 +330,11 @@ fn any_master(rng: &mut Rng, name: &[u8], names: bool) -> MasterConfig {
     let mut replicas: Vec<HostPort> = (0..rng.below(5)).map(|_| any_at(rng, names)).collect();
     replicas.sort();
     replicas.dedup();
+    let mut seen = std::collections::BTreeSet::new();
     let peers = (0..rng.below(4))
         .map(|n| PeerConfig { at: any_at(rng, names), runid: format!("id{n}").into_bytes() })
+        // Sentinels of one master have addresses of their own.
+        .filter(|peer| seen.insert((peer.at.host.clone(), peer.at.port)))
         .collect();
     MasterConfig {
         name: name.to_vec(),

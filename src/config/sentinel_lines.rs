@@ -10,6 +10,7 @@ use crate::sentinel::epochs::LOADED_EPOCH_MAX;
 use crate::sentinel::setup::{
     GlobalConfig, HostPort, MasterConfig, MasterOptions, PeerConfig, SentinelConfig,
 };
+use crate::util::defect::{Defect, defect};
 
 const UNRECOGNIZED: &str = "Unrecognized sentinel configuration statement.";
 const NO_MASTER: &str = "No such master with specified name.";
@@ -40,7 +41,6 @@ pub(super) struct Applier {
     /// The spellings in which a replica was listed: an old program leaves `known-slave` lines
     /// beside the `known-replica` lines that it adds.
     replicas: BTreeMap<(usize, Vec<u8>, u16), BTreeSet<Vec<u8>>>,
-    runids: BTreeSet<(usize, Vec<u8>)>,
     renamed: BTreeSet<(usize, Vec<u8>)>,
 }
 
@@ -140,12 +140,38 @@ impl Applier {
 
     fn add_peer(&mut self, index: usize, args: &[Vec<u8>]) -> Result<(), Reason> {
         let at = self.host_port(&args[1], &args[2])?;
-        let runid = args[3].clone();
-        if !self.runids.insert((index, runid.clone())) {
-            return Err("Duplicate runid for sentinel.".into());
-        }
-        self.config.masters[index].peers.push(PeerConfig { at, runid });
+        self.config.masters[index].peers.push(PeerConfig { at, runid: args[3].clone() });
         Ok(())
+    }
+
+    /// All lines were applied. Each voter is to be counted once: this sentinel is not one of its
+    /// own peers, an id has one address, and an address one id. The later line wins; what was
+    /// wrong about it the next hello puts right.
+    pub(super) fn finish(&mut self) {
+        let own = self.config.global.myid.as_deref().filter(|_| !defect(Defect::KnowOneself));
+        for master in &mut self.config.masters {
+            let (mut ids, mut places) = (BTreeSet::new(), BTreeSet::new());
+            let mut kept = Vec::new();
+            for peer in std::mem::take(&mut master.peers).into_iter().rev() {
+                let place = (same_host(&peer.at.host), peer.at.port);
+                let is_own = own.is_some_and(|own| peer.runid.eq_ignore_ascii_case(own));
+                let why = if is_own {
+                    "this sentinel's own id"
+                } else if ids.contains(&peer.runid) {
+                    "a later line has the same id"
+                } else if peer.at.port != 0 && places.contains(&place) {
+                    "a later line has the same address"
+                } else {
+                    ids.insert(peer.runid.clone());
+                    places.insert(place);
+                    kept.push(peer);
+                    continue;
+                };
+                self.warnings.push(left_out(&master.name, &peer, why));
+            }
+            kept.reverse();
+            master.peers = kept;
+        }
     }
 
     fn add_renamed(&mut self, index: usize, args: &[Vec<u8>]) -> Result<(), Reason> {
@@ -165,6 +191,11 @@ impl Applier {
         }
         Ok(HostPort { host: host.to_vec(), port: port_number(port)? })
     }
+}
+
+fn left_out(master: &[u8], peer: &PeerConfig, why: &str) -> String {
+    let [master, host, id] = [master, &peer.at.host, &peer.runid].map(String::from_utf8_lossy);
+    format!("known-sentinel {master} {host} {} {id} is left out: {why}", peer.at.port)
 }
 
 /// Written before sentinels had ids; it says nothing that could be used.

@@ -8,7 +8,8 @@ use super::action::Cx;
 use super::event::{Event, Subject};
 use super::failover::Failover;
 use super::instance::{Addr, InstId, MasterId, PeerId};
-use super::link::{Channel, HELLO_CHANNEL, Sent};
+use super::link::{Channel, HELLO_CHANNEL, LinkId, Sent};
+use super::log_limit::LineKind;
 use super::names::{HostState, Origin};
 use super::pending_names::Waiter;
 use crate::util::defect::{Defect, defect};
@@ -18,6 +19,9 @@ use crate::util::time::Mono;
 
 /// Most sentinels that are remembered per master.
 pub const MAX_PEERS: usize = 256;
+
+/// On so many links of a master our own addresses are looked for.
+const OWN_ADDRESS_LINKS: usize = 64;
 
 /// The eight fields of a hello.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -165,6 +169,10 @@ impl Sentinel {
 
     pub(super) fn hello(&mut self, cx: &mut Cx, text: &[u8]) {
         let Some(hello) = Hello::parse(text) else { return };
+        // However it is spelled: nobody else has our id.
+        if hello.runid.eq_ignore_ascii_case(&self.myid) {
+            return;
+        }
         let Some(master) = self.master_named(hello.master_name) else { return };
         let Some(peer) = self.sender(cx, master, &hello, text) else { return };
         self.adopt_epoch(cx, master, hello.current_epoch);
@@ -229,10 +237,15 @@ impl Sentinel {
             return Some(id);
         }
         let addr = Addr { host: hello.ip.to_vec(), ip: Some(ip), port: hello.port };
+        if self.is_own_address(master, &addr) && !defect(Defect::KnowOneself) {
+            self.log_own_address(cx, hello);
+            return known;
+        }
+        // Nobody is to be asked, and counted, under two ids.
+        self.drop_peer_at(cx, master, &addr);
         match known {
             Some(id) => Some(self.peer_moved(cx, master, id, addr)),
             None => {
-                self.drop_peer_at(cx, master, &addr);
                 if self.masters[master].peers.len() >= MAX_PEERS {
                     return None;
                 }
@@ -242,6 +255,30 @@ impl Sentinel {
                 Some(id)
             }
         }
+    }
+
+    /// Whether a peer at this address would be ourselves, who would then be asked for a second vote.
+    fn is_own_address(&self, master: MasterId, addr: &Addr) -> bool {
+        let announced = self
+            .global
+            .announce_ip
+            .as_deref()
+            .is_some_and(|own| addr.port == self.own_port() && addr.is_at(own, addr.port));
+        let is_own_port = [self.own_port(), self.surroundings.port].contains(&addr.port);
+        let local = |link: LinkId| self.links[link].cmd.as_ref().and_then(|conn| conn.local);
+        let peers = self.peers_of(master).map(|peer| peer.base.link);
+        let replicas = self.replicas_of(master).map(|replica| replica.base.link);
+        let links = [self.masters[master].base.link].into_iter().chain(peers).chain(replicas);
+        let mut ips = links.take(OWN_ADDRESS_LINKS).filter_map(local);
+        announced || (is_own_port && ips.any(|ip| Some(ip) == addr.ip))
+    }
+
+    fn log_own_address(&self, cx: &mut Cx, hello: &Hello) {
+        cx.log_limited(LineKind::OwnAddress, || {
+            let [ip, id] = [hello.ip, hello.runid].map(String::from_utf8_lossy);
+            let what = format!("Sentinel {id} announces this sentinel's own address {ip}");
+            format!("{what}:{}: that is ignored", hello.port)
+        });
     }
 
     /// Same run id, other address: the entry moves, and with it those of the other masters.
@@ -274,7 +311,8 @@ impl Sentinel {
         new
     }
 
-    /// Another sentinel holds the address of a new one: it has lost its id, or moved away.
+    /// Another sentinel holds the address of one that is new there: it has lost its id, or moved
+    /// away.
     fn drop_peer_at(&mut self, cx: &mut Cx, master: MasterId, addr: &Addr) {
         let entry = self.peers_of(master).find(|peer| peer.base.addr.same(addr)).map(|p| p.id);
         let Some(old) = entry else { return };

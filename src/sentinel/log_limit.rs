@@ -28,6 +28,7 @@ pub enum LineKind {
     LinkDetail,
     Loading,
     EpochRefused,
+    OwnAddress,
     ScriptNotStarted,
     HttpRequest,
     QueryTooLong,
@@ -59,7 +60,7 @@ const VERBOSE: u64 = 5_000;
 
 impl LineKind {
     /// Every kind, in the order of their discriminants.
-    const ALL: [LineKind; 26] = {
+    const ALL: [LineKind; 27] = {
         use LineKind::*;
         [
             Saved,
@@ -78,6 +79,7 @@ impl LineKind {
             LinkDetail,
             Loading,
             EpochRefused,
+            OwnAddress,
             ScriptNotStarted,
             HttpRequest,
             QueryTooLong,
@@ -112,6 +114,7 @@ impl LineKind {
             LineKind::LinkDetail => (Verbose, VERBOSE, "Less needed commands refused by instances"),
             LineKind::Loading => (Notice, MANY, "Instances that load their data"),
             LineKind::EpochRefused => (Warning, 1, "Epochs that are not accepted"),
+            LineKind::OwnAddress => (Warning, 1, "Hellos with this sentinel's own address"),
             LineKind::ScriptNotStarted => (Warning, FEW, "Can't fork for a script"),
             LineKind::HttpRequest => (Warning, 1, "Possible SECURITY ATTACK"),
             LineKind::QueryTooLong => (Warning, FEW, "Clients over the query buffer limit"),
@@ -124,7 +127,7 @@ impl LineKind {
             LineKind::ProtocolError => (Verbose, VERBOSE, "Protocol error"),
         };
         let window_ms = match self {
-            LineKind::HttpRequest | LineKind::EpochRefused => 6 * WINDOW_MS,
+            LineKind::HttpRequest | LineKind::EpochRefused | LineKind::OwnAddress => 6 * WINDOW_MS,
             _ => WINDOW_MS,
         };
         Allowance { level, name, lines, window_ms }

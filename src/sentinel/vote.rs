@@ -94,7 +94,10 @@ impl Sentinel {
             self.note_denial(cx.now, id, ask.asker);
         }
         self.hint_from(cx, id, ask.asker);
-        if ask.runid == b"*" {
+        // Only we ask for votes for ourselves: then that peer leads back to us, and our vote would
+        // be counted twice.
+        let by_ourselves = ask.runid.eq_ignore_ascii_case(&self.myid);
+        if ask.runid == b"*" || (by_ourselves && !defect(Defect::KnowOneself)) {
             return AskOutcome::Answer { down, vote: Vote::default() };
         }
         self.adopt_epoch(cx, id, ask.epoch);

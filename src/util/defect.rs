@@ -47,6 +47,8 @@ defects! {
     ForgetVoteOnSwitch,
     /// A master that is added may be one that was removed, but nothing keeps from voting again.
     NoFloorForNewMaster,
+    /// The own id may stand in the file as that of another sentinel.
+    KnowOneself,
 
     // ---- elections ----
     /// Half of the sentinels are enough to be elected.
@@ -74,6 +76,8 @@ defects! {
     // ---- epochs and configurations ----
     /// Any epoch is accepted, also one that leaves no room for the next one.
     AcceptAnyEpoch,
+    /// The epochs above those that are accepted from anybody are not accepted from our peers.
+    AcceptNoSteps,
     /// The epoch that was met last counts, not the newest one.
     EpochGoesBack,
     /// After a restart the current epoch begins anew.

@@ -78,6 +78,7 @@ pub struct Stats {
     pub events: BTreeMap<String, u64>,
     pub faults: BTreeMap<&'static str, u64>,
     pub commands: BTreeMap<&'static str, u64>,
+    pub attacks: BTreeMap<&'static str, u64>,
     /// What only large instances do.
     pub large: BTreeMap<&'static str, u64>,
 }
@@ -102,6 +103,9 @@ impl Stats {
         }
         for (name, count) in &other.commands {
             *self.commands.entry(name).or_default() += count;
+        }
+        for (name, count) in &other.attacks {
+            *self.attacks.entry(name).or_default() += count;
         }
         for (name, count) in &other.large {
             *self.large.entry(name).or_default() += count;

@@ -30,19 +30,24 @@ impl World {
         if course.quick {
             self.quicken();
         }
-        for _ in 0..course.rounds {
-            self.round(course);
+        for round in 0..course.rounds {
+            let attacked = course.attack.filter(|(at, _)| *at == round);
+            self.round(course, attacked.map(|(_, episode)| episode));
         }
         self.stats.cpu_ns = cpu_ns() - began;
     }
 
-    fn round(&mut self, course: &Course) {
+    /// Troubles, among them perhaps an attack after so many, and the way back.
+    fn round(&mut self, course: &Course, attack: Option<u32>) {
         self.operators = course.operators;
         self.operate_us = course.pause_us.max(200 * MS);
         if course.operators != Operators::None {
             self.schedule(self.now, Ev::Operate);
         }
-        for _ in 0..course.episodes {
+        for episode in 0..course.episodes {
+            if attack == Some(episode) {
+                self.attack();
+            }
             self.episode(course);
         }
         self.operators = Operators::None;
@@ -54,6 +59,10 @@ impl World {
             self.end_conflicts();
             // Who was told to fail may have failed meanwhile.
             self.mend_some(100);
+        }
+        if attack.is_some() {
+            self.undo_attack();
+            self.check_it_still_fails_over();
         }
         let mended = self.now;
         let limit = self.rest_us();

@@ -4,6 +4,7 @@
 //! `SIM_TIMES=k` runs k times as many seeds.
 #![forbid(unsafe_code)]
 
+mod attack;
 mod brain;
 mod checks;
 mod connects;

@@ -1,5 +1,6 @@
 // The modules of the simulator's command lines, `cli.rs` and `mutants.rs`; `main.rs` has them, too.
 
+mod attack;
 mod brain;
 mod checks;
 mod conns;

@@ -124,7 +124,7 @@ impl World {
         ])
     }
 
-    fn tell_all(&mut self, sentinel: usize, kind: &'static str, lines: &[String]) {
+    pub fn tell_all(&mut self, sentinel: usize, kind: &'static str, lines: &[String]) {
         *self.stats.commands.entry(kind).or_default() += 1;
         let key = self.connect([self.operator(), sentinel], None);
         let mut bytes = Vec::new();

@@ -62,13 +62,16 @@ pub struct Course {
     pub wall_jumps: bool,
     /// Operators shorten all periods at the beginning.
     pub quick: bool,
+    /// In which round, and after how many troubles, somebody attacks.
+    pub attack: Option<(u32, u32)>,
 }
 
 impl Course {
     /// Whether more may happen than that masters die or stand still.
     pub fn is_troubled(&self) -> bool {
         let plain = |fault: &Fault| matches!(fault, Fault::KillMaster | Fault::FreezeMaster);
-        self.operators != Operators::None || !self.weights.iter().all(|(fault, _)| plain(fault))
+        let attacked = self.attack.is_some() || self.operators != Operators::None;
+        attacked || !self.weights.iter().all(|(fault, _)| plain(fault))
     }
 }
 
@@ -111,7 +114,12 @@ impl Plan {
         if let Some(links) = self.bundle_links {
             options.bundle_links = Some(links);
         }
-        let course = self.draw_course(&mut rng, &options);
+        let mut course = self.draw_course(&mut rng, &options);
+        let mut rng = Rng::new(seed ^ 0xa77ac);
+        if !self.plain && rng.below(3) > 0 {
+            let round = rng.below(u64::from(course.rounds)) as u32;
+            course.attack = Some((round, rng.below(u64::from(course.episodes)) as u32));
+        }
         (options, course)
     }
 
@@ -166,6 +174,7 @@ impl Plan {
                 self.wall_jumps.unwrap_or(drawn)
             },
             quick: rng.below(2) == 0,
+            attack: None,
         }
     }
 }

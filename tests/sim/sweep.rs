@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::attack::ATTACKS;
 use crate::checks::Figures;
 use crate::coverage::{EVENTS, Stats};
 use crate::gathers::LARGE_ONLY;
@@ -150,6 +151,10 @@ fn report(stats: &Stats, seconds: f64) -> Vec<&'static str> {
     println!("commands of operators");
     for name in COMMANDS {
         row(name, stats.commands.get(name).copied().unwrap_or(0));
+    }
+    println!("attacks");
+    for name in ATTACKS {
+        row(name, stats.attacks.get(name).copied().unwrap_or(0));
     }
     println!("what only large instances do");
     for name in LARGE_ONLY {

@@ -119,6 +119,8 @@ pub struct World {
     pub reads: u64,
     /// Sentinels that were made to announce the address of another.
     pub masked: BTreeSet<usize>,
+    /// Somebody made sentinels known that do not exist.
+    pub forged_peers: bool,
     /// Wall clocks jump every second, to anywhere.
     pub wall_jumps: bool,
     queue: Queue,
@@ -170,6 +172,7 @@ impl World {
             told: Vec::new(),
             reads: 0,
             masked: BTreeSet::new(),
+            forged_peers: false,
             wall_jumps: false,
             queue: Queue::default(),
             wakes: vec![Us::MAX; sentinels],

@@ -207,6 +207,20 @@ impl Checks {
         }
     }
 
+    /// The newest epoch that any sentinel is at.
+    pub fn newest_epoch(&self) -> u64 {
+        self.sentinels.iter().map(|watched| watched.current_epoch).max().unwrap_or(0)
+    }
+
+    pub fn run_id(&self, sentinel: usize) -> &str {
+        &self.sentinels[sentinel].run_id
+    }
+
+    /// Somebody tells of a configuration of that epoch which no leader has made.
+    pub fn forged(&mut self, group: usize, config_epoch: u64) {
+        self.forced.insert((group, config_epoch));
+    }
+
     /// Holds a sentinel to the properties that `look` ensures, or counts that it broke one.
     pub fn judge(&mut self, sentinel: usize, look: impl FnOnce(&mut Checks)) {
         if sentinel < self.first_c_like {

@@ -7,7 +7,7 @@ use crate::wire;
 
 impl Farm {
     /// PUBLISH; how many clients of this node get it.
-    pub(super) fn publish(
+    pub fn publish(
         &mut self,
         host: HostId,
         channel: &[u8],
