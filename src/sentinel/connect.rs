@@ -207,7 +207,7 @@ mod tests {
         actions.filter_map(connect).collect()
     }
 
-    fn link<'b>(bench: &'b Bench, inst: InstId) -> &'b Link {
+    fn link(bench: &Bench, inst: InstId) -> &Link {
         &bench.sentinel.links[bench.sentinel.base(inst).link]
     }
 

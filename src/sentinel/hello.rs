@@ -257,7 +257,8 @@ impl Sentinel {
         }
     }
 
-    /// Whether a peer at this address would be ourselves, who would then be asked for a second vote.
+    /// Whether a peer at this address would be ourselves, who would then be asked for a second
+    /// vote.
     fn is_own_address(&self, master: MasterId, addr: &Addr) -> bool {
         let announced = self
             .global

@@ -258,7 +258,10 @@ impl Farm {
 
     /// All nodes of these groups close their connections to us, as CLIENT KILL makes them.
     pub fn kick(&mut self, groups: std::ops::Range<usize>) {
-        let is = |conn: &Conn| matches!(conn.place, Place::Data { group, .. } if groups.contains(&group));
+        let is = |conn: &Conn| match conn.place {
+            Place::Data { group, .. } => groups.contains(&group),
+            _ => false,
+        };
         let of = self.conns.iter().filter(|(_, conn)| is(conn)).map(|(id, _)| *id);
         for id in of.collect::<Vec<_>>() {
             self.push(0, Event::Closed(id));

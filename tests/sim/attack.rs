@@ -3,8 +3,9 @@
 //! master that dies is replaced.
 //!
 //! What is not tried, as it does what it says: commands that make a sentinel end, forget or pause
-//! (the operators of `operate` send some of those), and a forged configuration that names an address outside of
-//! the group. Redis Sentinel believes any hello, so that one moves a group for good.
+//! (the operators of `operate` send some of those), and a forged configuration that names an
+//! address outside of the group. Redis Sentinel believes any hello, so that one moves a group for
+//! good.
 #![forbid(unsafe_code)]
 
 use crate::net::{HostId, Net};
@@ -102,7 +103,8 @@ impl World {
         }
     }
 
-    /// The id of a sentinel of the group, that of nobody, or none at all; perhaps spelled otherwise.
+    /// The id of a sentinel of the group, that of nobody, or none at all; perhaps spelled
+    /// otherwise.
     fn any_id(&mut self, target: usize) -> String {
         let known = self.rng.below(self.sentinels.len() as u64) as usize;
         let id = match self.rng.below(5) {
