@@ -186,6 +186,9 @@ impl Node {
 
     /// Ends a turn: hands over at most one save.
     pub fn end_turn(&mut self) {
+        for conn in self.server.take_kin_gone() {
+            self.sentinel.kin.gone(conn);
+        }
         let taken = self.sentinel.saves.take(self.clock.mono);
         if let Some((generation, changes)) = taken {
             let settings = self.server.settings();

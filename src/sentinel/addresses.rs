@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use super::Sentinel;
 use super::action::Cx;
+use super::election::Retry;
 use super::failover::State;
 use super::instance::{Addr, InstId, MasterId, Replica, ReplicaId, Role};
 use super::link::Conn;
@@ -271,7 +272,7 @@ impl Sentinel {
         });
         if self.is_promoted(id) {
             self.abort_failover(cx, master, "-failover-abort-slave-timeout");
-            self.schedule_retry(cx, master, 0);
+            self.schedule_retry(cx, master, Retry::Ranked(0));
         }
         self.remove_replica(cx, id);
         self.touch(cx, master);

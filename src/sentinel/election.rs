@@ -35,6 +35,8 @@ const UNSEEN_LEADER_MS: u64 = 1_000;
 const DENIAL_PERIODS: u64 = 2;
 /// At most so many candidates are waited for.
 const MAX_STEPS: u64 = 5;
+/// So many attempts in a row are repeated at once if nobody else does so.
+const UNOPPOSED_MAX: u32 = 2;
 /// Early new elections after failed ones; then the plain delay of 2 × failover-timeout.
 const MAX_EARLY: u32 = 8;
 
@@ -96,8 +98,19 @@ enum Precedence {
     Earlier,
     /// At the same time as we, and its run id is smaller.
     Smaller,
-    /// It lets us go first, or does not hold the master down.
+    /// It lets us go first, or does not hold the master down; or nobody knows when it will start,
+    /// as it is no sentineld and knows no order.
     Behind,
+}
+
+/// How an attempt failed, for the next one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Retry {
+    /// So many candidates go before us.
+    Ranked(u64),
+    /// The others do not try again before 2 × failover-timeout, as Redis Sentinel does not: their
+    /// votes are free for the next epoch.
+    Unopposed,
 }
 
 /// The outcome of a count of votes.
@@ -193,6 +206,9 @@ impl Sentinel {
     /// id decides. So of two sentinels that both hold the master down one goes first, and whoever
     /// comes late does not cross the candidacy that those before it are about to start.
     fn precedence(&self, id: MasterId, peer: &Peer) -> Precedence {
+        if !self.kin.holds(&peer.base.runid) {
+            return Precedence::Behind;
+        }
         let down_since = self.masters[id].base.sdown.since.unwrap_or_default();
         // A peer that holds the master down asks again and again.
         let recent = |at: Mono| down_since.since(at) <= DENIAL_PERIODS * self.periods.ask_ms;
@@ -335,6 +351,7 @@ impl Sentinel {
         let best = others().max_by_key(|(_, count)| **count);
         let best_other = best.map_or(0, |(_, count)| *count);
         let winner = best.map(|(leader, _)| leader.to_vec());
+        let alone = others().all(|(leader, _)| !self.kin.holds(leader));
         let voters = self.masters[id].peers.len() + 1;
         let quorum = self.masters[id].options.quorum as usize;
         match judge(voters, quorum, mine, best_other, open) {
@@ -350,7 +367,10 @@ impl Sentinel {
             }
             Count::Split => {
                 self.abort_failover(cx, id, "-failover-abort-not-elected");
-                self.schedule_retry(cx, id, rank);
+                match alone && best_other > 0 {
+                    true => self.schedule_retry(cx, id, Retry::Unopposed),
+                    false => self.schedule_retry(cx, id, Retry::Ranked(rank)),
+                }
             }
         }
     }
@@ -360,7 +380,7 @@ impl Sentinel {
             return;
         }
         self.abort_failover(cx, id, "-failover-abort-not-elected");
-        self.schedule_retry(cx, id, 0);
+        self.schedule_retry(cx, id, Retry::Ranked(0));
     }
 
     /// When a failover in wait_start gives up.
@@ -374,14 +394,21 @@ impl Sentinel {
     }
 
     /// After an attempt of ours that failed: try again soon, in the order of the candidates.
-    pub(super) fn schedule_retry(&mut self, cx: &mut Cx, id: MasterId, rank: u64) {
+    pub(super) fn schedule_retry(&mut self, cx: &mut Cx, id: MasterId, retry: Retry) {
         let step_ms = self.step_of(id);
         let election = &mut self.masters[id].election;
         election.attempts += 1;
         election.retry_at = None;
         if election.attempts <= MAX_EARLY {
-            let pause_ms = retry_ms(rank, election.attempts, step_ms);
-            election.retry_at = Some(cx.now.after(pause_ms + cx.rng.below(step_ms / 4 + 1)));
+            let pause_ms = match retry {
+                Retry::Unopposed if election.attempts <= UNOPPOSED_MAX => 0,
+                Retry::Unopposed => retry_ms(0, election.attempts, step_ms),
+                Retry::Ranked(rank) => {
+                    let pause_ms = retry_ms(rank, election.attempts, step_ms);
+                    pause_ms + cx.rng.below(step_ms / 4 + 1)
+                }
+            };
+            election.retry_at = Some(cx.now.after(pause_ms));
         }
         self.arm(cx.now, InstId::Master(id));
     }

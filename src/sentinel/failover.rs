@@ -7,6 +7,7 @@
 
 use super::Sentinel;
 use super::action::{Cx, LogLevel};
+use super::election::Retry;
 use super::event::{Event, Subject};
 use super::instance::{InstId, MasterId, ReconfState, ReplicaId};
 use super::orders::{Beside, Order};
@@ -363,7 +364,7 @@ impl Sentinel {
 
     fn abort_and_retry(&mut self, cx: &mut Cx, id: MasterId, name: &'static str) {
         self.abort_failover(cx, id, name);
-        self.schedule_retry(cx, id, 0);
+        self.schedule_retry(cx, id, Retry::Ranked(0));
     }
 
     /// After the switch: replicas told to follow, at most parallel-syncs at a time.

@@ -9,6 +9,7 @@ use super::action::{Action, Cx};
 use super::connect::Stage;
 use super::event::{Event, Subject};
 use super::instance::{InstId, MasterId, PeerId};
+use super::kin::{ID_START, LIB_NAME};
 use super::names::Origin;
 use super::orders::{Order, Replies, Step};
 use super::refusal::Refusals;
@@ -326,9 +327,16 @@ impl Sentinel {
             Channel::Cmd => b"-cmd",
             Channel::Pubsub => b"-pubsub",
         };
-        let own = &self.myid[..self.myid.len().min(8)];
+        let own = &self.myid[..self.myid.len().min(ID_START)];
         let name = [b"sentinel-", own, suffix].concat();
         self.send(cx, inst, channel, Sent::Ignored, &[b"CLIENT", b"SETNAME", &name]);
+        if let (InstId::Peer(_), Channel::Cmd) = (inst, channel) {
+            let version = env!("CARGO_PKG_VERSION").as_bytes();
+            for (what, value) in [(&b"LIB-NAME"[..], LIB_NAME), (b"LIB-VER", version)] {
+                let words = [&b"CLIENT"[..], b"SETINFO", what, value];
+                self.send(cx, inst, channel, Sent::Ignored, &words);
+            }
+        }
     }
 
     /// User and password towards an instance (spec/protocol.md section 1, Credentials).

@@ -27,6 +27,7 @@ pub mod hello;
 pub mod info;
 pub mod info_text;
 pub mod instance;
+pub mod kin;
 pub mod link;
 pub mod link_health;
 pub mod log_limit;
@@ -107,6 +108,8 @@ pub struct Sentinel {
     pub myid: Vec<u8>,
     pub current_epoch: u64,
     epoch_allowance: epochs::EpochAllowance,
+    /// Peers that are sentineld; the server tells who says so.
+    pub kin: kin::Kin,
     /// Global settings (its `myid` and `current_epoch` are only those of the start).
     pub global: GlobalConfig,
     pub surroundings: Surroundings,
@@ -150,6 +153,7 @@ impl Sentinel {
             myid,
             current_epoch: if defect(Defect::ForgetEpochAtLoad) { 0 } else { global.current_epoch },
             epoch_allowance: epochs::EpochAllowance::default(),
+            kin: kin::Kin::default(),
             global,
             surroundings,
             periods: periods::Periods::default(),

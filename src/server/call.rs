@@ -11,6 +11,7 @@ use crate::resp::write::{self, Dialect};
 use crate::sentinel::Sentinel;
 use crate::sentinel::action::Cx;
 use crate::sentinel::instance::MasterId;
+use crate::sentinel::kin::LIB_NAME;
 use crate::util::ident::ConnId;
 
 /// The texts that more than one family answers with.
@@ -63,6 +64,16 @@ impl Call<'_, '_> {
             }
             _ => false,
         };
+    }
+
+    /// The client has told its name or its library: it may be another sentinel, and sentineld.
+    pub fn introduced(&mut self) {
+        self.note_peer();
+        let client = &self.server.clients[&self.conn];
+        match asker_in(&client.name) {
+            Some(id) if client.lib_name == LIB_NAME => self.sentinel.kin.told(self.conn, id),
+            _ => self.sentinel.kin.gone(self.conn),
+        }
     }
 
     /// Accounts for a command that looks at every client.

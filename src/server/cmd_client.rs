@@ -197,7 +197,7 @@ fn setname(call: &mut Call<'_, '_>) {
         return call.error(&text);
     }
     call.client().name = call.args[2].clone();
-    call.note_peer();
+    call.introduced();
     call.ok();
 }
 
@@ -212,6 +212,7 @@ fn setinfo(call: &mut Call<'_, '_>) {
     }
     let client = call.client();
     *if is_name { &mut client.lib_name } else { &mut client.lib_ver } = value.clone();
+    call.introduced();
     call.ok();
 }
 

@@ -48,10 +48,10 @@ pub fn reset(call: &mut Call<'_, '_>) {
     client.authenticated = authenticated;
     client.user = user;
     client.no_evict = false;
-    client.is_peer = false;
     client.tracking = Tracking::default();
     client.muting = Muting::default();
     client.subscribed_bytes = 0;
+    call.introduced();
     for kind in [Kind::Channel, Kind::Pattern] {
         let held = std::mem::take(call.client().held(kind));
         call.server.pubsub.remove_all(held, kind, call.conn);
@@ -144,7 +144,7 @@ pub fn hello(call: &mut Call<'_, '_>) {
     }
     if let Some(name) = wishes.name {
         client.name = name.to_vec();
-        call.note_peer();
+        call.introduced();
     }
     describe(call);
 }

@@ -13,6 +13,7 @@ use crate::resp::request::Spare;
 use crate::resp::write::Dialect;
 use crate::sentinel::Sentinel;
 use crate::sentinel::action::{Action, Cx, Load, LogLevel, Outbox};
+use crate::sentinel::kin::LIB_NAME;
 use crate::sentinel::log_limit::LineKind;
 use crate::util::ident::ConnId;
 use crate::util::time::Mono;
@@ -110,6 +111,8 @@ pub struct Server {
     pause: Option<Pause>,
     /// Clients whose hold has ended and whose unread requests are to be looked at.
     resumed: BTreeSet<ConnId>,
+    /// Clients that were peers of our kind, perhaps, and are gone.
+    kin_gone: Vec<ConnId>,
     /// Clients over their soft output limit.
     over_soft: BTreeSet<ConnId>,
     /// Up to here the actions of this input hold no event any more.
@@ -146,6 +149,7 @@ impl Server {
             work: Work::default(),
             pause: None,
             resumed: BTreeSet::new(),
+            kin_gone: Vec::new(),
             over_soft: BTreeSet::new(),
             settled: 0,
             running: None,
@@ -471,7 +475,15 @@ impl Server {
         self.resumed.remove(&conn);
         self.over_soft.remove(&conn);
         self.waits.client_gone(conn);
+        if client.lib_name == LIB_NAME {
+            self.kin_gone.push(conn);
+        }
         Some(client)
+    }
+
+    /// Clients that may have been peers of our kind, and are gone since the last call.
+    pub fn take_kin_gone(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.kin_gone)
     }
 
     fn end_pause(&mut self) {

@@ -9,6 +9,7 @@
 //!   `config`, `name`, `at`, and `id`, `ip`, `port` of the sender);
 //! - `publish CLIENT from=…`: the same, sent to us directly;
 //! - `client NAME WORDS…`: a request; `bye NAME`: it closes;
+//! - `kin PEER…`: they connect to us, and say that they are sentineld;
 //! - `saves auto | hold`, `saved ok | failed`; `dns NAME IP | failed` answers a lookup;
 //! - `connects wait MS`: that long from now on, until their turn comes in the shell;
 //! - `close NODE:cmd | NODE:pubsub`; `raw NODE:cmd TEXT`: bytes;
@@ -173,6 +174,7 @@ impl World {
                 self.request(client, &words);
             }
             ("client", [name, ..]) => self.request(name, &words[2..]),
+            ("kin", names) => names.iter().for_each(|name| self.introduce(name)),
             ("bye", [name]) => {
                 let conn = self.clients.remove(*name).expect("a client of that name");
                 self.at(0, Input::Closed(conn, Closed::Eof));
@@ -361,6 +363,18 @@ impl World {
         let conn = self.clients[name];
         self.at(0, Input::Bytes(conn, request(words)));
         self.turn();
+    }
+
+    /// A peer connects to us, and says that it is sentineld.
+    fn introduce(&mut self, peer: &str) {
+        let name = format!("sentinel-{}-cmd", &self.hosts[self.host(peer)].id[..8]);
+        for words in
+            [["CLIENT", "SETNAME", &name, ""], ["CLIENT", "SETINFO", "LIB-NAME", "sentineld"]]
+        {
+            let words: Vec<String> =
+                words.iter().map(|w| w.to_string()).filter(|w| !w.is_empty()).collect();
+            self.request(&format!("{peer}:us"), &words);
+        }
     }
 
     fn saved(&mut self, ok: bool) {
