@@ -6,7 +6,8 @@
 //!   kept) | refused | hangs (silent, and connects hang) | full (new connections get an error and
 //!   are closed), `delay` of answers in ms, `ping`, `info`, `publish` and `subscribe`: an error
 //!   instead; `password` (of new connections, and of those that lacked it before),
-//!   `denies` and `lacks`: commands that the user may not use, and that there are not (`client|kill,multi`), `renamed`: new names (`slaveof:follow,…`);
+//!   `denies` and `lacks`: commands that the user may not use, and that there are not
+//!   (`client|kill,multi`), `renamed`: new names (`slaveof:follow,…`);
 //! - nodes: `of` (name or host:port, `nobody` for a master), `offset`, `priority`, `link` up or
 //!   down, `down` in seconds, `obeys` yes | no (SLAVEOF), `resync` in ms after SLAVEOF, `lists`
 //!   (replicas that a master reports; all that follow it if not given), `loading` yes | no, `file`
