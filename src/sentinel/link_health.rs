@@ -12,7 +12,7 @@ use super::action::{Cx, LogLevel};
 use super::instance::{InstId, Loading, ReplicaId};
 use super::link::{Channel, LinkId, Sent, Standing};
 use super::log_limit::LineKind;
-use super::refusal::{Command, Reason, Refusal, needs_no_password};
+use super::refusal::{Command, Reason, Refusal, needs_no_password, turns_away};
 use super::timers::NEVER;
 use crate::resp::reply::Reply;
 use crate::util::defect::{Defect, defect};
@@ -125,6 +125,29 @@ impl Sentinel {
         self.send_ping(cx, inst);
     }
 
+    /// What answers the first commands of a connection may be no answer: a server in protected
+    /// mode, or with too many clients, says so to whoever comes, and closes. True if it did.
+    pub(super) fn turned_away(
+        &mut self,
+        cx: &mut Cx,
+        link: LinkId,
+        channel: Channel,
+        reply: &Reply,
+    ) -> bool {
+        let Reply::Error(error) = reply else { return false };
+        if !turns_away(error) {
+            return false;
+        }
+        let known = self.links[link].refusals.get(Command::Connect).is_some();
+        match channel {
+            Channel::Cmd => self.note_refusal(cx, link, Command::Connect, error),
+            Channel::Pubsub if known => {}
+            // There was room for the other one only.
+            Channel::Pubsub => self.note_refusal(cx, link, Command::Subscribe, error),
+        }
+        true
+    }
+
     pub(super) fn auth_answered(
         &mut self,
         cx: &mut Cx,
@@ -175,6 +198,7 @@ impl Sentinel {
         if !locked_out && link.refusals.is_empty() {
             return;
         }
+        self.accepted(cx, link_id, Command::Connect);
         let was_refused = self.accepted(cx, link_id, Command::Ping);
         let refusals = &self.links[link_id].refusals;
         if refusals.is(Command::Auth, Reason::NoAuth) || refusals.is_former(Command::Auth) {

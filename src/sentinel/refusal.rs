@@ -15,6 +15,8 @@ pub const MAX_ERROR_BYTES: usize = 128;
 /// A command whose refusal matters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Command {
+    /// The connection itself: protected mode, or no room for another client.
+    Connect,
     /// Refused, or wanted and never sent as no password is known.
     Auth,
     Ping,
@@ -32,6 +34,7 @@ impl Command {
     /// As it is named in the log.
     pub fn name(self) -> &'static str {
         match self {
+            Command::Connect => "The connection",
             Command::Auth => "AUTH",
             Command::Ping => "PING",
             Command::Info => "INFO",
@@ -85,6 +88,11 @@ pub fn needs_no_password(error: &[u8]) -> bool {
     error.starts_with(b"ERR ")
         && (contains(error, b"without any password configured")
             || contains(error, b"no password is set"))
+}
+
+/// Whether an error comes unasked, from a server that closes a new connection behind it.
+pub fn turns_away(error: &[u8]) -> bool {
+    error.starts_with(b"DENIED ") || error.starts_with(b"ERR max number of clients")
 }
 
 /// An error as it is kept and logged: cut, without control characters.
@@ -217,6 +225,22 @@ mod tests {
         ];
         for (error, holds) in table {
             assert_eq!(needs_no_password(error.as_bytes()), holds, "{error}");
+        }
+    }
+
+    #[test]
+    fn servers_turn_connections_away() {
+        let table = [
+            ("DENIED Redis is running in protected mode because protected mode is enabled", true),
+            ("ERR max number of clients reached", true),
+            ("ERR max number of clients + cluster connections reached", true),
+            ("DENIEDX", false),
+            ("ERR unknown command", false),
+            ("NOAUTH Authentication required.", false),
+            ("", false),
+        ];
+        for (error, holds) in table {
+            assert_eq!(turns_away(error.as_bytes()), holds, "{error}");
         }
     }
 

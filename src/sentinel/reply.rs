@@ -38,6 +38,10 @@ impl Sentinel {
             // What stays is room for what is sent all the time: nothing on a subscription.
             conn.sent.shrink_to(if channel == Channel::Cmd { SENT_KEPT } else { 0 });
         }
+        let is_first = matches!(sent, Sent::Ignored | Sent::Auth);
+        if is_first && self.turned_away(cx, link_id, channel, reply) {
+            return;
+        }
         match sent {
             Sent::Ignored => {}
             Sent::Auth => self.auth_answered(cx, link_id, channel, reply),

@@ -31,6 +31,8 @@ mod property;
 mod queue;
 mod recorded;
 mod redis;
+mod refused;
+mod refusing;
 mod scenarios;
 mod scripts;
 mod settle;

@@ -21,6 +21,7 @@ mod plan;
 mod property;
 mod queue;
 mod redis;
+mod refusing;
 mod scripts;
 mod settle;
 mod sweep;

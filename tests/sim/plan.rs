@@ -6,6 +6,7 @@ use sentineld::util::rng::Rng;
 
 use crate::gathers::LOW_WATER_MAX;
 use crate::net::Us;
+use crate::refusing::with_passwords;
 use crate::trouble::{FAULTS, Fault};
 use crate::world::{MS, Options, SECOND};
 
@@ -111,6 +112,7 @@ impl Plan {
         let mut options = self.draw_options(&mut rng);
         draw_large(&mut Rng::new(seed ^ 0x1a46e), &mut options);
         draw_waits(&mut Rng::new(seed ^ 0xc0ec7), &mut options);
+        draw_passwords(&mut Rng::new(seed ^ 0xa0741), &mut options);
         if let Some(links) = self.bundle_links {
             options.bundle_links = Some(links);
         }
@@ -192,6 +194,13 @@ pub fn draw_large(rng: &mut Rng, options: &mut Options) {
 fn draw_waits(rng: &mut Rng, options: &mut Options) {
     if rng.below(6) == 0 {
         options.connect_wait_us = (0, pick(rng, &[50 * MS, 500 * MS, 2 * SECOND]));
+    }
+}
+
+/// In some worlds sentinels have a password, which nodes need at times.
+fn draw_passwords(rng: &mut Rng, options: &mut Options) {
+    if rng.below(2) == 0 {
+        with_passwords(options);
     }
 }
 

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+pub mod denials;
 pub mod faults;
 mod history;
 mod info;
@@ -24,6 +25,7 @@ use crate::wire::{Span, Stream, Words};
 use history::{History, Id};
 pub use replication::REPLICATION_TICK_US;
 
+use denials::Denials;
 use faults::{ConfigFile, InfoAnswer, Saved};
 use replication::{Attached, Link, SyncTimes};
 
@@ -102,6 +104,7 @@ pub struct Server {
     master_password: Option<Vec<u8>>,
     config_file: ConfigFile,
     info_answer: InfoAnswer,
+    denials: Denials,
     pub times: SyncTimes,
     pub clients: BTreeMap<ConnKey, Client>,
     /// How often it was told to become a master, for the checks.
@@ -163,6 +166,7 @@ impl Server {
             master_password: None,
             config_file: ConfigFile::Kept,
             info_answer: InfoAnswer::Given,
+            denials: Denials::default(),
             times: SyncTimes::default(),
             clients: BTreeMap::new(),
             promotions: 0,

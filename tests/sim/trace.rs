@@ -38,8 +38,9 @@ impl Tracer {
             }
             tail.push_back(shown());
         }
-        // The one line that tells the time of the wall clock.
-        if !self.hashing || text.contains("Next failover delay") {
+        // Lines that tell the time of the wall clock.
+        let tells_time = ["Next failover delay", "server_time_usec:"];
+        if !self.hashing || tells_time.iter().any(|words| text.contains(words)) {
             return;
         }
         if self.hash == 0 {

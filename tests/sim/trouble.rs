@@ -23,6 +23,12 @@ pub enum Fault {
     /// It answers most commands with BUSY until SCRIPT KILL.
     BusyNode,
     LoadingNode,
+    /// The master dies while replicas load their data.
+    LoadDuringFailover,
+    /// A node lets sentinels use some commands no longer, or has other names for them.
+    DenyCommands,
+    /// A node wants another password.
+    ChangePassword,
     /// Somebody gave a replica another priority, perhaps 0.
     ChangePriority,
     /// Somebody let a replica follow another node of its group.
@@ -56,7 +62,7 @@ pub enum Fault {
 }
 
 /// All of them.
-pub const FAULTS: [Fault; 26] = [
+pub const FAULTS: [Fault; 29] = [
     Fault::KillMaster,
     Fault::FreezeMaster,
     Fault::CutOffMaster,
@@ -65,6 +71,9 @@ pub const FAULTS: [Fault; 26] = [
     Fault::RestartNode,
     Fault::BusyNode,
     Fault::LoadingNode,
+    Fault::LoadDuringFailover,
+    Fault::DenyCommands,
+    Fault::ChangePassword,
     Fault::ChangePriority,
     Fault::StrayReplica,
     Fault::CrashSentinel,
@@ -96,6 +105,9 @@ impl Fault {
             Fault::RestartNode => "restart-node",
             Fault::BusyNode => "busy-node",
             Fault::LoadingNode => "loading-node",
+            Fault::LoadDuringFailover => "load-during-failover",
+            Fault::DenyCommands => "deny-commands",
+            Fault::ChangePassword => "change-password",
             Fault::ChangePriority => "change-priority",
             Fault::StrayReplica => "stray-replica",
             Fault::CrashSentinel => "crash-sentinel",
@@ -192,6 +204,9 @@ impl World {
             | Fault::RestartNode
             | Fault::BusyNode
             | Fault::LoadingNode
+            | Fault::LoadDuringFailover
+            | Fault::DenyCommands
+            | Fault::ChangePassword
             | Fault::ChangePriority
             | Fault::StrayReplica => self.strike_node(fault, group),
             Fault::CrashSentinel
@@ -211,7 +226,10 @@ impl World {
 
     fn strike_node(&mut self, fault: Fault, group: usize) -> Option<()> {
         let of_master = fault.takes_master()
-            || (matches!(fault, Fault::RestartNode | Fault::BusyNode) && self.chance(50));
+            || (matches!(
+                fault,
+                Fault::RestartNode | Fault::BusyNode | Fault::DenyCommands | Fault::ChangePassword
+            ) && self.chance(50));
         let host = match of_master {
             true => self.watched_master(group).or_else(|| self.any_node(group, true))?,
             false => self.any_node(group, false)?,
@@ -235,6 +253,12 @@ impl World {
             }
             Fault::BusyNode => self.set_mode(host, Mode::Busy),
             Fault::LoadingNode => self.set_mode(host, Mode::Loading),
+            Fault::LoadDuringFailover => {
+                let master = self.watched_master(group);
+                self.load_during_failover(host, master, group);
+            }
+            Fault::DenyCommands => self.deny_some(host),
+            Fault::ChangePassword => self.change_password(host),
             Fault::ChangePriority => {
                 let priority = [0, 1, 50, 100][self.rng.below(4) as usize];
                 self.trace(|| format!("node {host}: priority {priority}"));
@@ -342,6 +366,7 @@ impl World {
             if running && strange && self.chance(percent) {
                 self.set_mode(host, Mode::Normal);
             }
+            self.mend_refusals(host, percent);
         }
         for at in 0..self.sentinels.len() {
             if self.sentinels[at].node.is_none() && self.chance(percent) {

@@ -3,10 +3,11 @@
 //! `node NAME PORT key=value…` makes a data node, `peer NAME PORT key=value…` a sentinel, and
 //! `set NAME key=value…` changes one:
 //! - all: `ip`, `id` (a digit, or 40 digits), `mode` up | silent (nothing is answered, but all is
-//!   kept) | refused | hangs (silent, and connects hang), `delay` of answers in ms, `ping`, `info`,
-//!   `publish` and `subscribe`: an error instead; `password` (of new connections, and of those that
-//!   lacked it before), `denies` and `lacks`: commands that the user may not use, and that there
-//!   are not (`client|kill,multi`), `renamed`: new names (`slaveof:follow,…`);
+//!   kept) | refused | hangs (silent, and connects hang) | full (new connections get an error and
+//!   are closed), `delay` of answers in ms, `ping`, `info`, `publish` and `subscribe`: an error
+//!   instead; `password` (of new connections, and of those that lacked it before),
+//!   `denies` and `lacks`: commands that the user may not use, and that there are not
+//!   (`client|kill,multi`), `renamed`: new names (`slaveof:follow,…`);
 //! - nodes: `of` (name or host:port, `nobody` for a master), `offset`, `priority`, `link` up or
 //!   down, `down` in seconds, `obeys` yes | no (SLAVEOF), `resync` in ms after SLAVEOF, `lists`
 //!   (replicas that a master reports; all that follow it if not given), `loading` yes | no, `file`
@@ -25,6 +26,7 @@ pub enum Mode {
     Silent,
     Refused,
     Hangs,
+    Full,
 }
 
 pub struct Host {
@@ -147,6 +149,7 @@ impl Host {
                     "silent" => Mode::Silent,
                     "refused" => Mode::Refused,
                     "hangs" => Mode::Hangs,
+                    "full" => Mode::Full,
                     other => panic!("mode {other}"),
                 }
             }

@@ -124,8 +124,14 @@ impl Server {
     fn refusal(&self, conn: ConnKey, command: &Command) -> Option<String> {
         let (_, name, sub, _, taken) = *command;
         let client = &self.clients[&conn];
+        if let Some(text) = self.denials.unknown(name, sub) {
+            return Some(text);
+        }
         if self.password.is_some() && !client.authenticated && taken & NO_AUTH == 0 {
             return Some("NOAUTH Authentication required.".to_owned());
+        }
+        if let Some(text) = self.denials.not_permitted(name, sub) {
+            return Some(text);
         }
         if self.info_answer == InfoAnswer::Refused && name == "info" {
             let text = "NOPERM this user has no permissions to run the 'info' command";
@@ -241,7 +247,10 @@ impl Farm {
             .and_then(|command| server.refusal(asked.conn, command).map_or(Ok(command), Err));
         let client = server.clients.get_mut(&asked.conn).expect("it asks");
         match found {
-            Err(text) if asked.words[0].eq_ignore_ascii_case(b"EXEC") => {
+            Err(text)
+                if asked.words[0].eq_ignore_ascii_case(b"EXEC")
+                    && !text.starts_with("ERR unknown") =>
+            {
                 client.multi = None;
                 client.spoiled = false;
                 let text = format!("EXECABORT Transaction discarded because of: {text}");

@@ -84,6 +84,11 @@ impl Server {
         self.password = password.map(<[u8]>::to_vec);
     }
 
+    /// Whether it requires a password.
+    pub fn has_password(&self) -> bool {
+        self.password.is_some()
+    }
+
     /// With which password it goes to its master.
     pub fn set_master_password(&mut self, password: Option<&[u8]>) {
         self.master_password = password.map(<[u8]>::to_vec);

@@ -248,11 +248,16 @@ impl World {
         match host.map_or(Mode::Refused, |host| self.hosts[host].mode) {
             Mode::Refused => self.at(1, Input::Closed(id, Closed::Refused)),
             Mode::Hangs => self.at(1_000 << lost, Input::Syn(id, lost + 1)),
-            Mode::Up | Mode::Silent => {
+            Mode::Up | Mode::Silent | Mode::Full => {
                 if std::mem::take(&mut conn.waits) {
                     self.late.push(id);
                 }
                 self.node().conn_established(id);
+                if host.is_some_and(|host| self.hosts[host].mode == Mode::Full) {
+                    let text = b"-ERR max number of clients reached\r\n";
+                    self.at(1, Input::Bytes(id, text.to_vec()));
+                    self.at(1, Input::Closed(id, Closed::Eof));
+                }
             }
         }
     }
@@ -314,7 +319,7 @@ impl World {
                 let conn = self.conns.get_mut(&id).expect("looked at just now");
                 conn.inbox.extend(requests.iter().cloned());
             }
-            Mode::Refused => {}
+            Mode::Refused | Mode::Full => {}
         }
     }
 }
