@@ -61,6 +61,16 @@ pub fn set_receive_low_water(socket: &impl AsRawFd, bytes: usize) {
     }
 }
 
+/// Whether the kernel holds output of a socket that the other side did not acknowledge. False if
+/// it cannot be asked.
+pub fn has_unacknowledged(socket: &impl AsRawFd) -> bool {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ (SIOCOUTQ of a socket) writes one int to the pointer. nix has no call for
+    // it.
+    let asked = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    asked == 0 && bytes > 0
+}
+
 /// Lower-case hex digits.
 pub fn hex(bytes: &[u8]) -> Vec<u8> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
