@@ -77,7 +77,8 @@ pub struct Disk {
 impl Disk {
     /// A worker for the configuration file at `path`, which is absolute.
     pub fn new(path: PathBuf, waker: Arc<Waker>) -> Disk {
-        let saver = Saver::new(path);
+        let mut saver = Saver::new(path);
+        saver.set_aside();
         let (done_tx, done) = channel();
         let temp = saver.temp_name();
         Disk { saver: Some(saver), temp, jobs: None, done_tx, done, waker, in_flight: 0 }

@@ -22,6 +22,7 @@ mod memory;
 mod notify;
 pub mod pacer;
 mod process;
+mod reserve;
 mod save;
 #[cfg(test)]
 mod save_tests;

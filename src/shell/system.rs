@@ -1,7 +1,10 @@
 //! Small facts and services of the operating system that the rest of the shell asks for.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -69,6 +72,30 @@ pub fn has_unacknowledged(socket: &impl AsRawFd) -> bool {
     // it.
     let asked = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
     asked == 0 && bytes > 0
+}
+
+/// Whether an error says that a file system, or what a user may take of it, is full.
+pub fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
+}
+
+/// Lets two files change places, in one step.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    let path = |path: &Path| CString::new(path.as_os_str().as_bytes());
+    let (one, other) = (path(one)?, path(other)?);
+    // SAFETY: both pointers are those of strings that live until the call is over, and the kernel
+    // only reads them. nix has the call for glibc only.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_renameat2,
+            libc::AT_FDCWD,
+            one.as_ptr(),
+            libc::AT_FDCWD,
+            other.as_ptr(),
+            libc::RENAME_EXCHANGE,
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Lower-case hex digits.
