@@ -510,6 +510,7 @@ impl<M: Machine> EventLoop<M> {
             self.cpu_due = self.now.after(CPU_TIMES_EVERY_MS);
             self.machine.cpu_times(system::cpu_times());
             self.drain();
+            self.disk.look_at_space(self.now);
             for (level, text) in self.log_limits.take_due(self.now) {
                 logging::write(level, text.as_bytes());
             }

@@ -71,14 +71,15 @@ impl Saver {
         }
     }
 
-    /// Sets space aside, now and with each save, so that saves go on when the disk is full.
-    pub fn set_aside(&mut self) {
+    /// While little space is left, sets some aside, so that saves go on when there is none. To be
+    /// called from time to time; each save does the same.
+    pub fn look_at_space(&mut self) {
         let Ok(target) = follow_links(&self.path) else { return };
-        let mut reserve = Reserve::default();
-        if !is_mount_point(&target) {
-            reserve.provide(&target, self.known.as_ref().map_or(0, Metadata::len));
+        let reserve = self.reserve.get_or_insert_default();
+        if !self.rename_refused && !is_mount_point(&target) {
+            let length = fs::metadata(&target).map_or(0, |meta| meta.len());
+            reserve.provide(&target, length);
         }
-        self.reserve = Some(reserve);
     }
 
     /// A saver of another file, whose temporary file is kept account of in the same place.

@@ -79,6 +79,21 @@ pub fn is_no_space(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
 }
 
+/// What is left of a file system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Space {
+    pub bytes: u64,
+    pub inodes: u64,
+}
+
+/// What a file system has left for us. One without a number of inodes has enough.
+pub fn space_of(dir: &Path) -> Option<Space> {
+    let stat = nix::sys::statvfs::statvfs(dir).ok()?;
+    let bytes = stat.blocks_available().saturating_mul(stat.fragment_size());
+    let inodes = if stat.files() == 0 { u64::MAX } else { stat.files_available() };
+    Some(Space { bytes, inodes })
+}
+
 /// Lets two files change places, in one step.
 pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     let path = |path: &Path| CString::new(path.as_os_str().as_bytes());
