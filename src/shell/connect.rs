@@ -9,6 +9,7 @@ use mio::net::TcpStream;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{
     IpBindAddressNoPort, KeepAlive, TcpKeepCount, TcpKeepIdle, TcpKeepInterval, TcpNoDelay,
+    TcpUserTimeout,
 };
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket,
@@ -17,6 +18,9 @@ use nix::sys::socket::{
 use crate::node::Closed;
 
 const KEEPALIVE_PROBES: u32 = 3;
+/// How long the kernel tries to deliver what a link sent. The core gives most links up before; this
+/// holds also when the process was killed, and the kernel alone goes on with its sockets.
+const UNACKNOWLEDGED_MAX_MS: u32 = 30_000;
 
 /// How sockets are made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,6 +52,7 @@ impl Options {
         let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
         let fd = socket(family, SockType::Stream, flags, None)?;
         self.apply(&fd);
+        let _ = setsockopt(&fd, TcpUserTimeout, &UNACKNOWLEDGED_MAX_MS);
         // A source address of the other family cannot be meant for this connection.
         if let Some(source) = self.source.filter(|s| s.is_ipv6() == ip.is_ipv6()) {
             // The port is chosen at connect, so that 28000 ports are enough for all addresses.
@@ -91,5 +96,6 @@ mod tests {
         assert!(getsockopt(&stream, KeepAlive).unwrap());
         assert_eq!(getsockopt(&stream, TcpKeepIdle).unwrap(), 300);
         assert_eq!(getsockopt(&stream, TcpKeepInterval).unwrap(), 100);
+        assert_eq!(getsockopt(&stream, TcpUserTimeout).unwrap(), UNACKNOWLEDGED_MAX_MS);
     }
 }

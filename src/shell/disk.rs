@@ -18,11 +18,14 @@ use super::system::reason;
 use crate::config::again::Rewriter;
 use crate::node::SaveJob;
 use crate::util::ident::AskId;
+use crate::util::time::Mono;
 
 /// The core has one save in flight and few questions about files; more would be a mistake of its.
 const JOBS_WAITING_MAX: usize = 128;
 /// A file that is read for the core is no larger.
 const READ_BYTES_MAX: u64 = 64 << 20;
+/// How often the worker looks whether little space is left.
+const SPACE_EVERY_MS: u64 = 15_000;
 /// Address space; only the pages that are touched cost memory.
 const STACK_BYTES: usize = 256 << 10;
 
@@ -45,19 +48,30 @@ pub enum Done {
 #[derive(Debug)]
 pub enum Job {
     Save(SaveJob),
-    Read { ask: AskId, path: Vec<u8> },
-    Write { ask: AskId, path: Vec<u8>, text: Vec<u8> },
+    Read {
+        ask: AskId,
+        path: Vec<u8>,
+    },
+    Write {
+        ask: AskId,
+        path: Vec<u8>,
+        text: Vec<u8>,
+    },
+    /// Nobody waits for it.
+    LookAtSpace,
 }
 
 impl Job {
-    fn failed(&self, reason: String) -> Done {
+    fn failed(&self, reason: String) -> Option<Done> {
         match self {
             Job::Save(job) => {
-                Done::Saved { generation: job.generation, result: Err(reason), took_ms: 0 }
+                let generation = job.generation;
+                Some(Done::Saved { generation, result: Err(reason), took_ms: 0 })
             }
             Job::Read { ask, .. } | Job::Write { ask, .. } => {
-                Done::Answered { ask: *ask, result: Err(reason) }
+                Some(Done::Answered { ask: *ask, result: Err(reason) })
             }
+            Job::LookAtSpace => None,
         }
     }
 }
@@ -72,29 +86,50 @@ pub struct Disk {
     done: Receiver<Done>,
     waker: Arc<Waker>,
     in_flight: usize,
+    /// When to look at the space that is left.
+    space_due: Option<Mono>,
 }
 
 impl Disk {
     /// A worker for the configuration file at `path`, which is absolute.
     pub fn new(path: PathBuf, waker: Arc<Waker>) -> Disk {
-        let saver = Saver::new(path);
+        let mut saver = Saver::new(path);
+        saver.look_at_space();
         let (done_tx, done) = channel();
         let temp = saver.temp_name();
-        Disk { saver: Some(saver), temp, jobs: None, done_tx, done, waker, in_flight: 0 }
+        Disk {
+            saver: Some(saver),
+            temp,
+            jobs: None,
+            done_tx,
+            done,
+            waker,
+            in_flight: 0,
+            space_due: None,
+        }
     }
 
     /// Hands a job over; whatever happens, one [`Done`] comes back.
     pub fn submit(&mut self, job: Job) {
-        self.in_flight += 1;
-        if let Err(failed) = self.try_submit(job) {
+        self.in_flight += usize::from(!matches!(job, Job::LookAtSpace));
+        if let Err(Some(failed)) = self.try_submit(job) {
             // The receiver lives in `self`, and without a wake the next turn finds it anyway.
             let _ = self.done_tx.send(*failed);
             let _ = self.waker.wake();
         }
     }
 
-    fn try_submit(&mut self, job: Job) -> Result<(), Box<Done>> {
-        let failed = |job: &Job, reason: &str| Err(Box::new(job.failed(reason.to_string())));
+    /// Has the worker look from time to time whether little space is left.
+    pub fn look_at_space(&mut self, now: Mono) {
+        let due = self.space_due.get_or_insert(now.after(SPACE_EVERY_MS));
+        if *due <= now && self.in_flight == 0 {
+            *due = now.after(SPACE_EVERY_MS);
+            self.submit(Job::LookAtSpace);
+        }
+    }
+
+    fn try_submit(&mut self, job: Job) -> Result<(), Option<Box<Done>>> {
+        let failed = |job: &Job, reason: &str| Err(job.failed(reason.to_string()).map(Box::new));
         if let Some(saver) = self.saver.take() {
             let (jobs, inbox) = sync_channel(JOBS_WAITING_MAX);
             let (done, waker) = (self.done_tx.clone(), Arc::clone(&self.waker));
@@ -150,6 +185,10 @@ fn work(mut saver: Saver, jobs: Receiver<Job>, done: Sender<Done>, waker: Arc<Wa
             Job::Write { ask, path, text } => {
                 let mut other = saver.for_other(files::path(&path).to_path_buf());
                 Done::Answered { ask, result: other.save(|_| text).map(|()| Vec::new()) }
+            }
+            Job::LookAtSpace => {
+                saver.look_at_space();
+                continue;
             }
         };
         if done.send(result).is_err() {

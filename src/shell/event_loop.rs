@@ -62,6 +62,9 @@ const MEMORY_EVERY_MS: u64 = 2000;
 const NAP: Duration = Duration::from_millis(3);
 /// What one read takes at most: some hundred requests or replies, half a millisecond of work.
 const READ_BYTES: usize = 16 << 10;
+/// Results of the threads, and children that ended, taken in one turn of each kind: one may be the
+/// reason for the next.
+pub(super) const RESULTS_PER_TURN: usize = 32;
 /// How long the end of the process waits for a save that is under way.
 const LAST_SAVE_MAX_MS: u64 = 1000;
 
@@ -135,6 +138,8 @@ pub struct EventLoop<M> {
     resolver: Resolver,
     signals: Option<Signals>,
     signalled: bool,
+    /// More children may have ended than one turn takes.
+    unreaped: bool,
     woken: bool,
     shutdown_asked: bool,
     cpu_due: Mono,
@@ -192,6 +197,7 @@ impl<M: Machine> EventLoop<M> {
             resolver: Resolver::new(waker),
             signals: parts.signals,
             signalled: false,
+            unreaped: false,
             woken: false,
             shutdown_asked: false,
             cpu_due: Mono(0),
@@ -296,6 +302,8 @@ impl<M: Machine> EventLoop<M> {
     pub(super) fn sleep_time(&self) -> Duration {
         let work = self.more_due
             || self.clients_woken
+            || self.woken
+            || self.unreaped
             || !(self.ready.is_empty()
                 && self.to_flush.is_empty()
                 && self.broken.is_empty()
@@ -409,6 +417,9 @@ impl<M: Machine> EventLoop<M> {
     }
 
     fn take_signals(&mut self) {
+        if std::mem::take(&mut self.unreaped) {
+            self.reap();
+        }
         if !std::mem::take(&mut self.signalled) {
             return;
         }
@@ -427,36 +438,49 @@ impl<M: Machine> EventLoop<M> {
                     self.drain();
                 }
                 Signal::SIGHUP => self.logs.reopen(),
-                Signal::SIGCHLD => {
-                    while let Some(ended) = process::reap() {
-                        self.machine.child_exited(ended.pid, ended.exit_code, ended.signal);
-                        self.drain();
-                    }
-                }
+                Signal::SIGCHLD => self.reap(),
                 _ => {}
             }
         }
     }
 
-    /// What the threads brought.
+    /// Takes the children that ended; those beyond the turn's share are left to the next one.
+    fn reap(&mut self) {
+        self.unreaped = false;
+        for _ in 0..RESULTS_PER_TURN {
+            let Some(ended) = process::reap() else { return };
+            self.machine.child_exited(ended.pid, ended.exit_code, ended.signal);
+            self.drain();
+        }
+        self.unreaped = true;
+    }
+
+    /// What the threads brought; what is beyond the turn's share is left to the next one.
     fn take_results(&mut self) {
         if !std::mem::take(&mut self.woken) {
             return;
         }
-        while let Some(done) = self.disk.poll() {
+        for _ in 0..RESULTS_PER_TURN {
+            let done = self.disk.poll();
+            let resolved = self.resolver.poll();
+            if done.is_none() && resolved.is_none() {
+                return;
+            }
             match done {
-                Done::Saved { generation, result, took_ms } => {
+                Some(Done::Saved { generation, result, took_ms }) => {
                     self.machine.persisted(generation, result, took_ms);
                 }
-                Done::Answered { ask, result } => self.machine.answered(ask, result),
+                Some(Done::Answered { ask, result }) => self.machine.answered(ask, result),
+                None => {}
             }
             self.drain();
+            if let Some((lookup, ips)) = resolved {
+                self.machine.resolved(lookup, ips);
+                self.drain();
+            }
             self.serve_waiting_clients();
         }
-        while let Some((lookup, ips)) = self.resolver.poll() {
-            self.machine.resolved(lookup, ips);
-            self.drain();
-        }
+        self.woken = true;
     }
 
     /// The loop's own deadlines.
@@ -486,6 +510,7 @@ impl<M: Machine> EventLoop<M> {
             self.cpu_due = self.now.after(CPU_TIMES_EVERY_MS);
             self.machine.cpu_times(system::cpu_times());
             self.drain();
+            self.disk.look_at_space(self.now);
             for (level, text) in self.log_limits.take_due(self.now) {
                 logging::write(level, text.as_bytes());
             }

@@ -26,11 +26,11 @@ use crate::util::time::{Clock, Mono};
 
 /// Records its inputs, in order; does what a test put into `on_input` when that input comes.
 #[derive(Default)]
-struct Script {
-    actions: VecDeque<Action>,
-    inputs: Vec<String>,
+pub(super) struct Script {
+    pub(super) actions: VecDeque<Action>,
+    pub(super) inputs: Vec<String>,
     bytes: BTreeMap<ConnId, Vec<u8>>,
-    outputs: BTreeMap<ConnId, Vec<u8>>,
+    pub(super) outputs: BTreeMap<ConnId, Vec<u8>>,
     touched: Vec<ConnId>,
     on_input: Vec<(String, Vec<Action>)>,
     next_conn: u64,
@@ -56,12 +56,12 @@ impl Script {
         self.on_input.push((what.to_string(), actions));
     }
 
-    fn say(&mut self, conn: ConnId, bytes: &[u8]) {
+    pub(super) fn say(&mut self, conn: ConnId, bytes: &[u8]) {
         self.outputs.entry(conn).or_default().extend_from_slice(bytes);
         self.touched.push(conn);
     }
 
-    fn saw(&self, what: &str) -> bool {
+    pub(super) fn saw(&self, what: &str) -> bool {
         self.inputs.iter().any(|input| input == what)
     }
 
@@ -171,15 +171,15 @@ impl Machine for Script {
 }
 
 /// A loop, a port that it listens on, and turns by hand.
-struct Bench {
-    turns: EventLoop<Script>,
+pub(super) struct Bench {
+    pub(super) turns: EventLoop<Script>,
     events: Events,
     at: SocketAddr,
-    dir: TempDir,
+    pub(super) dir: TempDir,
 }
 
 impl Bench {
-    fn new() -> Bench {
+    pub(super) fn new() -> Bench {
         Bench::with_events(256)
     }
 
@@ -201,12 +201,12 @@ impl Bench {
         Bench { turns, events: Events::with_capacity(capacity), at, dir }
     }
 
-    fn turn(&mut self) {
+    pub(super) fn turn(&mut self) {
         self.turns.turn(&mut self.events).unwrap();
     }
 
     /// Turns until `done`.
-    fn until(&mut self, what: &str, mut done: impl FnMut(&mut Script) -> bool) {
+    pub(super) fn until(&mut self, what: &str, mut done: impl FnMut(&mut Script) -> bool) {
         wait_until(what, || {
             self.turn();
             done(&mut self.turns.machine)
@@ -214,20 +214,20 @@ impl Bench {
     }
 
     /// A client that the machine knows as `conn`.
-    fn client(&mut self, conn: u64) -> TcpStream {
+    pub(super) fn client(&mut self, conn: u64) -> TcpStream {
         let client = TcpStream::connect(self.at).unwrap();
         self.until("it is accepted", |m| m.saw(&format!("accepted {conn}")));
         client
     }
 
-    fn act(&mut self, actions: Vec<Action>) {
+    pub(super) fn act(&mut self, actions: Vec<Action>) {
         self.turns.machine.actions.extend(actions);
         self.turns.machine.inputs.clear();
         self.turn();
     }
 }
 
-fn connect(conn: u64, ip: IpAddr, port: u16) -> Action {
+pub(super) fn connect(conn: u64, ip: IpAddr, port: u16) -> Action {
     Action::Connect { conn: ConnId(conn), ip, port, hung_before: false }
 }
 
@@ -236,7 +236,7 @@ fn log(text: &str) -> Action {
     Action::Log { level, text: text.as_bytes().to_vec() }
 }
 
-fn read_all(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
+pub(super) fn read_all(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
     stream.read_to_end(&mut all).map(|_| all)
 }

@@ -12,6 +12,8 @@ mod event_loop;
 mod event_loop_tests;
 mod files;
 mod limits;
+#[cfg(test)]
+mod link_end_tests;
 mod listen;
 mod log_line;
 mod logging;
@@ -20,6 +22,7 @@ mod memory;
 mod notify;
 pub mod pacer;
 mod process;
+mod reserve;
 mod save;
 #[cfg(test)]
 mod save_tests;

@@ -12,7 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::errno::Errno;
 
-use super::system::{random_bytes, reason};
+use super::logging;
+use super::reserve::Reserve;
+use super::system::{is_no_space, random_bytes, reason};
+use crate::sentinel::action::LogLevel;
 
 /// Ends the name of the copy that exists only while the file is written in place.
 const COPY_SUFFIX: &str = ".last-good";
@@ -39,19 +42,44 @@ pub struct Saver {
     /// A rename was refused: a file that is mounted by itself stays so, and each further try
     /// would cost a sync for nothing.
     rename_refused: bool,
+    /// For when the disk is full; only files that are saved all the time have one.
+    reserve: Option<Reserve>,
+    /// The last save found no space.
+    is_full: bool,
 }
 
 /// Why a file could not be replaced by rename.
 enum Refused {
     /// The directory takes no temporary file, or no rename; writing in place may work.
     ByDirectory,
+    /// There is no space for a second file.
+    NoSpace(io::Error),
     Failed(io::Error),
 }
 
 impl Saver {
     pub fn new(path: PathBuf) -> Saver {
         let known = fs::metadata(&path).ok().filter(Metadata::is_file);
-        Saver { path, temp: Arc::default(), known, last_good: None, rename_refused: false }
+        Saver {
+            path,
+            temp: Arc::default(),
+            known,
+            last_good: None,
+            rename_refused: false,
+            reserve: None,
+            is_full: false,
+        }
+    }
+
+    /// While little space is left, sets some aside, so that saves go on when there is none. To be
+    /// called from time to time; each save does the same.
+    pub fn look_at_space(&mut self) {
+        let Ok(target) = follow_links(&self.path) else { return };
+        let reserve = self.reserve.get_or_insert_default();
+        if !self.rename_refused && !is_mount_point(&target) {
+            let length = fs::metadata(&target).map_or(0, |meta| meta.len());
+            reserve.provide(&target, length);
+        }
     }
 
     /// A saver of another file, whose temporary file is kept account of in the same place.
@@ -82,12 +110,45 @@ impl Saver {
             (None, None) => Vec::new(),
         };
         let new = rewrite(&old);
-        match self.replace(&target, &new) {
+        let replaced = self.replace(&target, &new);
+        let is_full = matches!(replaced, Err(Refused::NoSpace(_)));
+        match self.without_space(&target, &new, replaced) {
             Ok(()) => self.last_good = None,
-            Err(Refused::Failed(e)) => return Err(e),
+            Err(Refused::Failed(e) | Refused::NoSpace(e)) => return Err(e),
             Err(Refused::ByDirectory) => write_in_place(&target, old, &new, &mut self.last_good)?,
         }
+        self.tell_of_space(is_full);
         Ok(())
+    }
+
+    /// What was refused for want of space goes into the reserve; what was not sees to the reserve.
+    fn without_space(
+        &mut self,
+        target: &Path,
+        text: &[u8],
+        replaced: Result<(), Refused>,
+    ) -> Result<(), Refused> {
+        let Some(reserve) = &mut self.reserve else { return replaced };
+        match replaced {
+            Ok(()) => reserve.provide(target, text.len() as u64),
+            Err(Refused::NoSpace(_)) => {
+                reserve.replace(target, self.known.as_ref(), text).map_err(refusal)?;
+            }
+            Err(other) => return Err(other),
+        }
+        Ok(())
+    }
+
+    /// Says once that the disk is full, as saves go on.
+    fn tell_of_space(&mut self, is_full: bool) {
+        if is_full && !self.is_full {
+            let path = self.path.display();
+            let text = format!(
+                "The disk is full: the config file {path} is saved to the space set aside for that"
+            );
+            logging::write(LogLevel::Warning, text.as_bytes());
+        }
+        self.is_full = is_full;
     }
 
     /// Temporary file, mode and owner of the old one, write, sync, rename, sync the directory.
@@ -95,11 +156,11 @@ impl Saver {
         if self.rename_refused {
             return Err(Refused::ByDirectory);
         }
-        let (file, temp) = create_temp(target).map_err(by_directory)?;
+        let (file, temp) = create_temp(target).map_err(refusal)?;
         self.set_temp(Some(temp.clone()));
         let result = fill(&file, self.known.as_ref(), text)
-            .map_err(Refused::Failed)
-            .and_then(|()| fs::rename(&temp, target).map_err(by_directory));
+            .map_err(|e| if is_no_space(&e) { Refused::NoSpace(e) } else { Refused::Failed(e) })
+            .and_then(|()| fs::rename(&temp, target).map_err(refusal));
         self.rename_refused = matches!(result, Err(Refused::ByDirectory));
         if result.is_err() {
             // The error that is told is the first one; a leftover file is the lesser evil.
@@ -115,12 +176,17 @@ impl Saver {
     }
 }
 
-fn by_directory(error: io::Error) -> Refused {
-    let codes = [libc::EACCES, libc::EPERM, libc::EROFS, libc::EBUSY, libc::EXDEV];
-    match error.raw_os_error() {
-        Some(code) if codes.contains(&code) => Refused::ByDirectory,
-        _ => Refused::Failed(error),
+fn refusal(error: io::Error) -> Refused {
+    match error {
+        error if is_by_directory(&error) => Refused::ByDirectory,
+        error if is_no_space(&error) => Refused::NoSpace(error),
+        error => Refused::Failed(error),
     }
+}
+
+fn is_by_directory(error: &io::Error) -> bool {
+    let codes = [libc::EACCES, libc::EPERM, libc::EROFS, libc::EBUSY, libc::EXDEV];
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
 /// The file that `path` means in the end, whether it exists or not.
@@ -138,7 +204,7 @@ fn follow_links(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::from(Errno::ELOOP))
 }
 
-fn directory_of(path: &Path) -> &Path {
+pub(super) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
@@ -165,7 +231,7 @@ fn read_present(path: &Path) -> io::Result<Option<(Vec<u8>, Metadata)>> {
 }
 
 /// `path` with `suffix` at its end.
-fn with_suffix(path: &Path, suffix: &[u8]) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &[u8]) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_os_string();
     name.push(std::ffi::OsStr::from_bytes(suffix));
     PathBuf::from(name)
@@ -192,7 +258,7 @@ fn create_temp(target: &Path) -> io::Result<(File, PathBuf)> {
 }
 
 /// Writes and syncs the temporary file, with the attributes of the old one.
-fn fill(mut file: &File, old: Option<&Metadata>, text: &[u8]) -> io::Result<()> {
+pub(super) fn fill(mut file: &File, old: Option<&Metadata>, text: &[u8]) -> io::Result<()> {
     file.write_all(text)?;
     if let Some(old) = old {
         // An owner that we may not give away is no reason to lose the state: the file is then
@@ -203,7 +269,7 @@ fn fill(mut file: &File, old: Option<&Metadata>, text: &[u8]) -> io::Result<()> 
     file.sync_all()
 }
 
-fn sync_directory(file: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(file: &Path) -> io::Result<()> {
     match File::open(directory_of(file)).and_then(|dir| dir.sync_all()) {
         // Some file systems have nothing to sync in a directory and say so.
         Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(()),
@@ -291,7 +357,8 @@ pub fn in_place_reason(path: &Path) -> Option<String> {
             let _ = fs::remove_file(temp);
             None
         }
-        Err(e) => Some(reason(&e)),
+        // A full disk takes renames.
+        Err(e) => (!is_no_space(&e)).then(|| reason(&e)),
     }
 }
 

@@ -8,8 +8,11 @@ use std::io::{self, Read, Write};
 
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::Linger;
 use slab::Slab;
 
+use super::system;
 use crate::util::ident::{ConnId, IdMap};
 use crate::util::time::Mono;
 
@@ -146,6 +149,21 @@ impl Socket {
         }
         self.wants_write = true;
         self.stream.reregister(registry, token, Interest::READABLE | Interest::WRITABLE)
+    }
+}
+
+/// The kernel goes on sending after an ordinary close, for a minute and more, and the core judges
+/// by what it closed: a demotion must not arrive when its instance has long become the master. What
+/// a link could not deliver ends with it (SO_LINGER with no time: a reset). Clients get an ordinary
+/// close, as they may still read their last reply.
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Stream::Tcp(stream) = &self.stream
+            && !self.client
+            && system::has_unacknowledged(stream)
+        {
+            let _ = setsockopt(stream, Linger, &libc::linger { l_onoff: 1, l_linger: 0 });
+        }
     }
 }
 

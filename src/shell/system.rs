@@ -1,7 +1,10 @@
 //! Small facts and services of the operating system that the rest of the shell asks for.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -59,6 +62,55 @@ pub fn set_receive_low_water(socket: &impl AsRawFd, bytes: usize) {
             len,
         );
     }
+}
+
+/// Whether the kernel holds output of a socket that the other side did not acknowledge. False if
+/// it cannot be asked.
+pub fn has_unacknowledged(socket: &impl AsRawFd) -> bool {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ (SIOCOUTQ of a socket) writes one int to the pointer. nix has no call for
+    // it.
+    let asked = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    asked == 0 && bytes > 0
+}
+
+/// Whether an error says that a file system, or what a user may take of it, is full.
+pub fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
+}
+
+/// What is left of a file system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Space {
+    pub bytes: u64,
+    pub inodes: u64,
+}
+
+/// What a file system has left for us. One without a number of inodes has enough.
+pub fn space_of(dir: &Path) -> Option<Space> {
+    let stat = nix::sys::statvfs::statvfs(dir).ok()?;
+    let bytes = stat.blocks_available().saturating_mul(stat.fragment_size());
+    let inodes = if stat.files() == 0 { u64::MAX } else { stat.files_available() };
+    Some(Space { bytes, inodes })
+}
+
+/// Lets two files change places, in one step.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    let path = |path: &Path| CString::new(path.as_os_str().as_bytes());
+    let (one, other) = (path(one)?, path(other)?);
+    // SAFETY: both pointers are those of strings that live until the call is over, and the kernel
+    // only reads them. nix has the call for glibc only.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_renameat2,
+            libc::AT_FDCWD,
+            one.as_ptr(),
+            libc::AT_FDCWD,
+            other.as_ptr(),
+            libc::RENAME_EXCHANGE,
+        )
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Lower-case hex digits.

@@ -195,6 +195,18 @@ fn while_the_file_is_replaced() {
     run(&world, voter, Catch::Waiting);
 }
 
+/// The disk is full: the text goes into the space set aside.
+#[test]
+fn while_there_is_no_space() {
+    let world = world!(only_ours: "it has no disk thread");
+    let Some(mut mounts) = Mounts::new(&world) else { return };
+    let dir = world.new_dir("small");
+    mounts.memory(&dir, "size=64k");
+    let voter = Voter::start(&world, Some(dir.clone()));
+    crate::full::fill(&dir);
+    run(&world, voter, Catch::Waiting);
+}
+
 /// The file is mounted by itself: rename is refused, a copy of the old text lies beside it.
 #[test]
 fn while_the_file_is_written_in_place() {

@@ -14,10 +14,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const NO_SPACE: &str = "No space left on device";
+/// Ends the name of the space set aside.
+const RESERVE: &str = ".sentineld-reserve";
 const FAILED: &str = "ERR Failed to save config file. Check server logs.";
 
 /// Takes all the space of a file system; the file that holds it.
-fn fill(dir: &Path) -> PathBuf {
+pub fn fill(dir: &Path) -> PathBuf {
     let path = dir.join("filler");
     let mut file = fs::File::create(&path).expect("a file");
     while file.write_all(&[b'x'; 4096]).is_ok() {}
@@ -61,6 +63,53 @@ fn others(dir: &Path) -> Vec<String> {
     names.filter(|name| name != "sentinel.conf").collect()
 }
 
+/// A vote is given and saved, and holds when the process is killed.
+#[track_caller]
+fn assert_votes(voter: &mut Voter, epoch: i64) {
+    assert_eq!(voter.ask_until_voted(epoch, &id('a')), (id('a'), epoch));
+    let line = format!("sentinel leader-epoch {MASTER} {epoch}");
+    assert!(voter.sentinel.config_text().contains(&line), "{}", voter.sentinel.config_text());
+    voter.sentinel.kill();
+    voter.sentinel.launch().expect("it starts");
+    assert_eq!(voter.ask(epoch, &id('b')), ("*".into(), epoch), "a second vote");
+}
+
+/// Saves go on in the space set aside, and whoever fills the disk cannot take it away.
+#[track_caller]
+fn assert_saves_go_on(voter: &mut Voter, dir: &Path) {
+    let reserve = format!("sentinel.conf{RESERVE}");
+    for (round, quorum) in (1..=8).zip(["3", "2"].iter().cycle()) {
+        voter.sentinel.ok(&["SENTINEL", "SET", MASTER, "quorum", quorum]);
+        let at = format!("{MASTER} 127.0.0.1 {} {quorum}", voter.master_port);
+        assert!(voter.sentinel.config_text().contains(&at), "{}", voter.sentinel.config_text());
+        assert!(others(dir).contains(&reserve), "{:?}", others(dir));
+        let mut filler = fs::OpenOptions::new().append(true).open(dir.join("filler")).unwrap();
+        assert!(filler.write_all(b"x").is_err(), "the disk is full in round {round}");
+    }
+    for epoch in 1..4 {
+        assert_votes(voter, epoch);
+    }
+    assert_eq!(voter.failures(""), 0);
+    let log = voter.sentinel.log_text();
+    assert!(log.contains("The disk is full: the config file"), "{log}");
+}
+
+/// More is to be saved than there is space for.
+fn outgrow(voter: &mut Voter) {
+    for number in 0.. {
+        let name = format!("{number}{}", "x".repeat(200));
+        let port = voter.master_port.clone();
+        let words = ["SENTINEL", "MONITOR", &name, "127.0.0.1", &port, "2"];
+        let answer = voter.sentinel.ask(&words);
+        if let Some(error) = answer.error() {
+            assert_eq!(error, FAILED);
+            break;
+        }
+        assert!(voter.sentinel.config_text().contains(&name));
+    }
+    voter.old_text = voter.sentinel.config_text();
+}
+
 #[test]
 fn disk_without_space() {
     let world = world!(only_ours: "it gives votes that it cannot save");
@@ -69,11 +118,12 @@ fn disk_without_space() {
     mounts.memory(&dir, "size=64k");
     let mut voter = Voter::start(&world, Some(dir.clone()));
     let filler = fill(&dir);
-    assert_refuses(&voter, 1, NO_SPACE);
-    assert_eq!(others(&dir), ["filler"], "left by saves that failed");
+    assert_saves_go_on(&mut voter, &dir);
+    outgrow(&mut voter);
+    assert_refuses(&voter, 5, NO_SPACE);
     fs::remove_file(filler).unwrap();
-    assert_recovered(&mut voter, 2);
-    assert_eq!(others(&dir).len(), 0);
+    assert_recovered(&mut voter, 6);
+    assert_eq!(others(&dir), [format!("sentinel.conf{RESERVE}")], "little space is left");
 }
 
 #[test]
@@ -81,13 +131,37 @@ fn disk_without_a_free_inode() {
     let world = world!(only_ours: "it gives votes that it cannot save");
     let Some(mut mounts) = Mounts::new(&world) else { return };
     let dir = world.new_dir("small");
-    // The root, the config file, and one to take away.
-    mounts.memory(&dir, "size=1m,nr_inodes=3");
+    // The root, the config file, the reserve, and one to take away.
+    mounts.memory(&dir, "size=1m,nr_inodes=4");
     let mut voter = Voter::start(&world, Some(dir.clone()));
-    fs::write(dir.join("last"), "").unwrap();
+    fs::write(dir.join("filler"), "").unwrap();
+    assert!(fs::write(dir.join("one-more"), "").is_err());
+    for epoch in 1..4 {
+        assert_votes(&mut voter, epoch);
+    }
+    assert_eq!(voter.failures(""), 0);
+    fs::remove_file(dir.join("filler")).unwrap();
+    assert_recovered(&mut voter, 5);
+    assert_eq!(others(&dir), [format!("sentinel.conf{RESERVE}")], "little space is left");
+}
+
+/// The process started when there was no space already, and nothing was set aside.
+#[test]
+fn disk_without_space_from_the_start() {
+    let world = world!(only_ours: "it gives votes that it cannot save");
+    let Some(mut mounts) = Mounts::new(&world) else { return };
+    let dir = world.new_dir("small");
+    mounts.memory(&dir, "size=64k");
+    let mut voter = Voter::start(&world, Some(dir.clone()));
+    voter.sentinel.kill();
+    fs::remove_file(dir.join(format!("sentinel.conf{RESERVE}"))).unwrap();
+    let filler = fill(&dir);
+    voter.sentinel.launch().expect("it starts");
     assert_refuses(&voter, 1, NO_SPACE);
-    fs::remove_file(dir.join("last")).unwrap();
+    assert_eq!(others(&dir), ["filler"], "left by saves that failed");
+    fs::remove_file(filler).unwrap();
     assert_recovered(&mut voter, 2);
+    assert_eq!(others(&dir), [format!("sentinel.conf{RESERVE}")], "little space is left");
 }
 
 /// A file that is mounted by itself on a full disk: written in place, the longer text does not fit

@@ -21,7 +21,7 @@ pub type Told = (String, i64);
 pub struct Voter {
     pub sentinel: Sentinel,
     pub old_text: String,
-    master_port: String,
+    pub master_port: String,
     _master: FakeMaster,
 }
 

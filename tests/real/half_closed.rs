@@ -76,6 +76,36 @@ fn what_has_to_be_saved_is_answered_too() {
     }
 }
 
+/// Held by a pause, with more answers than sockets hold while nobody reads them, over both kinds.
+#[test]
+fn whoever_is_held_back_is_answered_too() {
+    let world = world!(only_ours: "it closes clients that it holds back");
+    let socket = world.path("socket");
+    let line = format!("unixsocket {}", socket.display());
+    let sentinel = Sentinel::start(&world, &SentinelOptions::with_lines([line]));
+    let once = over_tcp(sentinel.port, b"COMMAND\r\n");
+    // The kernel keeps some megabytes for each side.
+    let many = (24 << 20) / once.len() + 1;
+    let requests = b"COMMAND\r\n".repeat(many);
+    assert!(over_tcp(sentinel.port, &requests) == once.repeat(many), "{many} answers");
+    let over_unix = |requests: &[u8]| {
+        let mut stream = UnixStream::connect(&socket).expect("it accepts");
+        stream.set_read_timeout(Some(LIMIT)).expect("a timeout");
+        stream.write_all(requests).expect("it reads");
+        stream.shutdown(Shutdown::Write).expect("its side ends");
+        let mut answers = Vec::new();
+        stream.read_to_end(&mut answers).expect("it closes in order");
+        answers
+    };
+    assert!(over_unix(&requests) == once.repeat(many), "{many} answers");
+    for _ in 0..3 {
+        sentinel.ok(&["CLIENT", "PAUSE", "300"]);
+        assert_eq!(shown(&over_tcp(sentinel.port, &b"PING\r\n".repeat(3))), "+PONG\r\n".repeat(3));
+        sentinel.ok(&["CLIENT", "PAUSE", "300"]);
+        assert_eq!(shown(&over_unix(b"PING\r\n")), "+PONG\r\n");
+    }
+}
+
 #[test]
 fn whoever_is_gone_altogether_leaves_nothing_behind() {
     let world = world!();
