@@ -457,7 +457,7 @@ impl Sentinel {
     /// Takes a holder from a link; gives up one that has none left, which is told by true.
     pub(super) fn release_link(&mut self, cx: &mut Cx, link: LinkId, holder: InstId) -> bool {
         let entry = &mut self.links[link];
-        // Entries of a sentinel come in the order of their ids, thousands of them; others are alone.
+        // Entries of a sentinel are in the order of their ids, thousands of them; others are alone.
         let sorted = entry.holders.binary_search(&holder).ok();
         let at = sorted.or_else(|| entry.holders.iter().position(|other| *other == holder));
         if let Some(at) = at {
