@@ -1,8 +1,8 @@
 //! Users and what they may do (spec/commands.md, ACL).
 //!
 //! [`rules`] and [`rights`] make selectors out of words, kept [`in_order`], [`user`] users out of
-//! selectors, [`users`] is all of them. [`check`] is asked for every request. [`log`] keeps what was
-//! refused; [`file`] is the aclfile, [`startup`] looks at the configuration. What changes users
+//! selectors, [`users`] is all of them. [`check`] is asked for every request. [`log`] keeps what
+//! was refused; [`file`] is the aclfile, [`startup`] looks at the configuration. What changes users
 //! while clients are connected is here; what must wait for a file or for random bytes is in
 //! [`asks`].
 #![forbid(unsafe_code)]
