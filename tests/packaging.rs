@@ -174,6 +174,9 @@ fn installing_again_keeps_the_configuration_and_removing_too() {
     assert_eq!(fs::read_link(root.join("bin/valkey-sentinel")).unwrap(), Path::new("sentineld"));
     let unit = fs::read_to_string(root.join("unit/sentineld.service")).unwrap();
     assert!(unit.contains("ExecStart=/bin/sentineld /etc/sentineld/sentinel.conf "), "{unit}");
+    assert!(unit.contains("\nMemoryMax="), "its growth must not be the end of others: {unit}");
+    let adjust = unit.lines().find_map(|line| line.strip_prefix("OOMScoreAdjust="));
+    assert!(adjust.is_none_or(|n| n.parse::<i32>().unwrap() >= -100), "{adjust:?}");
     assert!(!root.join("etc/sentineld/sentinel.conf.new").exists());
 
     fs::write(&conf, "state").unwrap();

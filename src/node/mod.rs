@@ -191,7 +191,7 @@ impl Node {
         }
         let taken = self.sentinel.saves.take(self.clock.mono);
         if let Some((generation, changes)) = taken {
-            let settings = self.server.settings();
+            let settings = self.server.settings_to_save();
             self.saving.prepare(&self.sentinel, settings, generation, &changes);
             self.ready.push_back(Action::Persist { generation });
         }

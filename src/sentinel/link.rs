@@ -465,7 +465,12 @@ impl Sentinel {
     /// Takes a holder from a link; gives up one that has none left, which is told by true.
     pub(super) fn release_link(&mut self, cx: &mut Cx, link: LinkId, holder: InstId) -> bool {
         let entry = &mut self.links[link];
-        entry.holders.retain(|other| *other != holder);
+        // Entries of a sentinel are in the order of their ids, thousands of them; others are alone.
+        let sorted = entry.holders.binary_search(&holder).ok();
+        let at = sorted.or_else(|| entry.holders.iter().position(|other| *other == holder));
+        if let Some(at) = at {
+            entry.holders.remove(at);
+        }
         if let Some(&first) = entry.holders.first() {
             // It sends the PINGs and keeps watch from now on.
             self.arm(cx.now, first);

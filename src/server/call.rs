@@ -82,6 +82,13 @@ impl Call<'_, '_> {
         self.server.work.charge_each(count, LOOK_NS);
     }
 
+    /// Accounts for a command that looks at everything that is watched.
+    pub fn charge_look_at_instances(&mut self) {
+        let watched = &self.sentinel;
+        let count = watched.masters.len() + watched.replicas.len() + watched.peers.len();
+        self.server.work.charge_each(count, LOOK_NS);
+    }
+
     pub fn ok(&mut self) {
         write::simple(self.reply().out, b"OK");
     }

@@ -151,11 +151,11 @@ fn getuser(call: &mut Call<'_, '_>) {
         write::bulk(out, flag.as_bytes());
     }
     write::bulk(out, b"passwords");
-    bulks(out, user.hashes());
+    bulks(out, &user.hashes());
     write_selector(out, &user.root);
     write::bulk(out, b"selectors");
-    write::array(out, user.selectors.len());
-    for selector in &user.selectors {
+    write::array(out, user.selectors().len());
+    for selector in user.selectors() {
         write::map(out, 3, dialect);
         write_selector(out, selector);
     }

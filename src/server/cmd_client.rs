@@ -154,7 +154,7 @@ const HELP: &[&str] = &[
     "TRACKINGINFO",
     "    Return what tracking is switched to.",
     "NO-EVICT (ON|OFF)",
-    "    Accepted; no client is ever evicted here.",
+    "    Spare this connection when all clients hold too much (maxmemory-clients).",
 ];
 
 /// Longest name of a connection, and of its library.
@@ -252,7 +252,6 @@ impl Class {
 }
 
 fn list(call: &mut Call<'_, '_>) {
-    call.charge_look_at_clients();
     let mut class = None;
     let mut ids = None;
     match &call.args[2..] {
@@ -263,22 +262,29 @@ fn list(call: &mut Call<'_, '_>) {
         },
         [word, wanted @ ..] if word.eq_ignore_ascii_case(b"id") && !wanted.is_empty() => {
             match wanted.iter().map(|id| num::parse_i64(id)).collect::<Option<BTreeSet<_>>>() {
-                // One below zero is a number that nobody has.
                 Some(parsed) => ids = Some(parsed),
                 None => return call.error(b"ERR Invalid client ID"),
             }
         }
         _ => return call.error(text::SYNTAX),
     }
-    let (now, server) = (call.cx.now, &call.server);
-    let is_wanted = |c: &&Client| {
-        class.is_none_or(|class: Class| class.holds(c))
-            && ids.as_ref().is_none_or(|ids| ids.contains(&(c.id as i64)))
-    };
     let mut lines = Vec::new();
-    for client in server.clients.values().filter(is_wanted) {
-        lines.extend(client.describe(now, server.unixsocket()));
+    let (now, path) = (call.cx.now, call.server.unixsocket());
+    let mut add = |client: &Client| {
+        lines.extend(client.describe(now, path));
         lines.push(b'\n');
+    };
+    match ids {
+        // In their order, which is that of the clients. Nobody has a number below zero.
+        Some(ids) => {
+            let ids = ids.into_iter().filter_map(|id| u64::try_from(id).ok());
+            ids.filter_map(|id| call.server.client_numbered(id)).for_each(add);
+        }
+        None => {
+            let is_wanted = |c: &&Client| class.is_none_or(|class: Class| class.holds(c));
+            call.server.clients.values().filter(is_wanted).for_each(&mut add);
+            call.charge_look_at_clients();
+        }
     }
     let reply = call.reply();
     write::verbatim(reply.out, &lines, reply.dialect);
@@ -340,7 +346,6 @@ impl<'a> KillFilter<'a> {
 }
 
 fn kill(call: &mut Call<'_, '_>) {
-    call.charge_look_at_clients();
     let words = &call.args[2..];
     let parsed = match words {
         [addr] => Ok(KillFilter { addr: Some(addr), ..KillFilter::default() }),
@@ -353,7 +358,15 @@ fn kill(call: &mut Call<'_, '_>) {
     let (now, caller) = (call.cx.now, call.conn);
     let path = call.server.unixsocket();
     let is_meant = |c: &&Client| filter.matches(c, caller, now.since(c.created) / 1000, path);
-    let meant: Vec<_> = call.server.clients.values().filter(is_meant).map(|c| c.conn).collect();
+    let meant: Vec<_> = match filter.id {
+        Some(id) => {
+            call.server.client_numbered(id).filter(is_meant).map(|c| c.conn).into_iter().collect()
+        }
+        None => call.server.clients.values().filter(is_meant).map(|c| c.conn).collect(),
+    };
+    if filter.id.is_none() {
+        call.charge_look_at_clients();
+    }
     match (words, meant.len()) {
         ([_], 0) => call.error(b"ERR No such client"),
         ([_], _) => call.ok(),
@@ -446,11 +459,11 @@ fn unblock(call: &mut Call<'_, '_>) {
 
 fn tracking(call: &mut Call<'_, '_>) {
     let mut wanted = call.client().tracking.clone();
-    let clients = &call.server.clients;
-    let outcome = wanted.set(&call.args[2..], |id| clients.values().any(|c| c.id == id));
+    let by_id = &call.server.by_id;
+    let outcome = wanted.set(&call.args[2..], |id| by_id.contains_key(&id));
     match outcome {
         Ok(()) => {
-            call.client().tracking = wanted;
+            call.server.set_tracking(call.conn, wanted);
             call.ok();
         }
         Err(Refusal::Syntax) => call.error(text::SYNTAX),

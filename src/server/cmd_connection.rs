@@ -48,10 +48,10 @@ pub fn reset(call: &mut Call<'_, '_>) {
     client.authenticated = authenticated;
     client.user = user;
     client.no_evict = false;
-    client.tracking = Tracking::default();
     client.muting = Muting::default();
     client.subscribed_bytes = 0;
     call.introduced();
+    call.server.set_tracking(call.conn, Tracking::default());
     for kind in [Kind::Channel, Kind::Pattern] {
         let held = std::mem::take(call.client().held(kind));
         call.server.pubsub.remove_all(held, kind, call.conn);
@@ -108,7 +108,8 @@ pub fn hello(call: &mut Call<'_, '_>) {
     let mut options = words.get(2..).unwrap_or_default();
     while let Some((option, rest)) = options.split_first() {
         match (option.to_ascii_lowercase().as_slice(), rest) {
-            (b"auth", [user, password, rest @ ..]) => {
+            // Each is compared with all passwords of its user, so one has to do.
+            (b"auth", [user, password, rest @ ..]) if wishes.user.is_none() => {
                 let login = (&words[0][..], &user[..], &password[..]);
                 wishes.user = call.server.log_in(call.cx, call.conn, login);
                 if wishes.user.is_none() {

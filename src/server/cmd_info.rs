@@ -109,11 +109,11 @@ fn clients(call: &Call<'_, '_>, text: &mut Text) {
     text.field("cluster_connections", 0);
     text.field("maxclients", server.maxclients);
     text.field("client_recent_max_input_buffer", server.stats.recent_input());
-    let output = server.clients.values().map(|c| c.unsent).max().unwrap_or(0);
+    let lagging = server.lagging.iter().filter_map(|conn| server.clients.get(conn));
+    let output = lagging.map(|client| client.unsent).max().unwrap_or(0);
     text.field("client_recent_max_output_buffer", output);
     text.field("blocked_clients", server.waits.len() + server.asks.count());
-    let tracking = server.clients.values().filter(|c| c.tracking.is_on()).count();
-    text.field("tracking_clients", tracking);
+    text.field("tracking_clients", server.tracking_clients);
     text.field("clients_in_timeout_table", 0);
 }
 

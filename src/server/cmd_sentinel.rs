@@ -4,6 +4,7 @@
 //! `sentinel_debug`.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -355,6 +356,7 @@ fn failover(call: &mut Call<'_, '_>) {
 }
 
 fn reset(call: &mut Call<'_, '_>) {
+    call.charge_look_at_instances();
     let n = call.sentinel.reset_asked(call.cx, &call.args[2]);
     call.int(n as i64);
 }
@@ -446,9 +448,9 @@ impl Server {
 }
 
 fn info_cache(call: &mut Call<'_, '_>) {
-    let mut ids = Vec::new();
+    let (mut ids, mut seen) = (Vec::new(), BTreeSet::new());
     for name in &call.args[2..] {
-        ids.extend(call.sentinel.master_named(name).filter(|id| !ids.contains(id)));
+        ids.extend(call.sentinel.master_named(name).filter(|id| seen.insert(*id)));
     }
     let now = call.cx.now;
     let reply = call.reply();

@@ -76,6 +76,7 @@ impl Server {
 
     fn go_on(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, conn: ConnId) {
         let Some(client) = self.clients.get_mut(&conn) else { return };
+        self.paused.remove(&conn);
         if client.hold.take().is_some() {
             cx.act(Action::Hold { conn, hold: false });
         }
@@ -221,6 +222,9 @@ impl Server {
                 if let Some(why) = pause.or_else(|| votes_for(client, command)) {
                     client.muting.skip_next = client.muting.skip;
                     hold(cx, client, why);
+                    if why == Hold::Pause {
+                        self.paused.insert(conn);
+                    }
                     self.spare.give_back(words);
                     return false;
                 }

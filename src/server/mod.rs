@@ -58,6 +58,7 @@ use facts::{CpuTimes, Endpoint, ProcessFacts};
 use pubsub::{Kind, PubSub};
 use stats::Stats;
 use table::Names;
+use tracking::Tracking;
 use waits::Waits;
 use work::Work;
 
@@ -95,9 +96,15 @@ pub struct Server {
     started: Mono,
     names: Names,
     users: Users,
+    /// Users changed since the settings were saved.
+    users_unsaved: bool,
     acl_log: AclLog,
     asks: Asks,
     clients: BTreeMap<ConnId, Client>,
+    /// The same by what CLIENT ID gives.
+    by_id: BTreeMap<u64, ConnId>,
+    /// How many of them have tracking on.
+    tracking_clients: usize,
     /// Connections that are closed as soon as they have taken their output.
     lingering: BTreeMap<ConnId, Lingering>,
     /// What all of them hold.
@@ -109,10 +116,14 @@ pub struct Server {
     waits: Waits,
     work: Work,
     pause: Option<Pause>,
+    /// Clients that it holds.
+    paused: BTreeSet<ConnId>,
     /// Clients whose hold has ended and whose unread requests are to be looked at.
     resumed: BTreeSet<ConnId>,
     /// Clients that were peers of our kind, perhaps, and are gone.
     kin_gone: Vec<ConnId>,
+    /// Clients that have not taken all of their output.
+    lagging: BTreeSet<ConnId>,
     /// Clients over their soft output limit.
     over_soft: BTreeSet<ConnId>,
     /// Up to here the actions of this input hold no event any more.
@@ -129,9 +140,10 @@ pub struct Server {
 impl Server {
     /// A server without clients.
     pub fn new(settings: Settings, facts: ProcessFacts, now: Mono) -> Server {
-        let mut server = Server {
+        Server {
             names: Names::new(&settings.renamed_commands),
             users: Users::new(&settings),
+            users_unsaved: true,
             acl_log: AclLog::default(),
             asks: Asks::default(),
             maxclients: settings.maxclients,
@@ -141,6 +153,8 @@ impl Server {
             cpu: CpuTimes::default(),
             started: now,
             clients: BTreeMap::new(),
+            by_id: BTreeMap::new(),
+            tracking_clients: 0,
             lingering: BTreeMap::new(),
             next_client_id: 1,
             pubsub: PubSub::default(),
@@ -148,17 +162,17 @@ impl Server {
             waits: Waits::default(),
             work: Work::default(),
             pause: None,
+            paused: BTreeSet::new(),
             resumed: BTreeSet::new(),
             kin_gone: Vec::new(),
+            lagging: BTreeSet::new(),
             over_soft: BTreeSet::new(),
             settled: 0,
             running: None,
             spare: Spare::default(),
             sink: Vec::new(),
             last_idle_check: now,
-        };
-        server.users_changed();
-        server
+        }
     }
 
     pub fn settings(&self) -> &Settings {
@@ -213,6 +227,7 @@ impl Server {
         self.next_client_id += 1;
         self.stats.connections += 1;
         let authenticated = self.users.default_is_open();
+        self.by_id.insert(client.id, conn);
         self.clients.insert(conn, Client { authenticated, ..client });
         self.weigh(cx, conn);
     }
@@ -280,6 +295,11 @@ impl Server {
         };
         client.last_active = now;
         (client.unsent, client.output_bytes) = (left.unsent, left.memory);
+        if left.unsent > 0 {
+            self.lagging.insert(conn);
+        } else if !self.lagging.is_empty() {
+            self.lagging.remove(&conn);
+        }
         client.weigh(&mut self.memory, self.users.must_log_in(client));
         let is_stranger = self.users.must_log_in(client);
         let most = if is_stranger { STRANGER_OUTPUT_RESUME_BYTES } else { OUTPUT_RESUME_BYTES };
@@ -467,12 +487,16 @@ impl Server {
     /// Drops all that is known of a client. What it set going (a MONITOR, a SET) goes on.
     fn forget(&mut self, conn: ConnId) -> Option<Client> {
         let mut client = self.clients.remove(&conn)?;
+        self.by_id.remove(&client.id);
+        self.tracking_clients -= usize::from(client.tracking.is_on());
         self.memory.leave(conn, &mut client.entry);
         for kind in [Kind::Channel, Kind::Pattern] {
             let held = std::mem::take(client.held(kind));
             self.pubsub.remove_all(held, kind, conn);
         }
         self.resumed.remove(&conn);
+        self.paused.remove(&conn);
+        self.lagging.remove(&conn);
         self.over_soft.remove(&conn);
         self.waits.client_gone(conn);
         if client.lib_name == LIB_NAME {
@@ -488,8 +512,20 @@ impl Server {
 
     fn end_pause(&mut self) {
         self.pause = None;
-        let paused = self.clients.values().filter(|c| c.hold == Some(Hold::Pause));
-        self.resumed.extend(paused.map(|c| c.conn));
+        self.resumed.append(&mut self.paused);
+    }
+
+    /// The client that CLIENT ID gives this number.
+    fn client_numbered(&self, id: u64) -> Option<&Client> {
+        self.by_id.get(&id).and_then(|conn| self.clients.get(conn))
+    }
+
+    /// Changes what a client tracks.
+    fn set_tracking(&mut self, conn: ConnId, wanted: Tracking) {
+        let Some(client) = self.clients.get_mut(&conn) else { return };
+        self.tracking_clients += usize::from(wanted.is_on());
+        self.tracking_clients -= usize::from(client.tracking.is_on());
+        client.tracking = wanted;
     }
 
     /// Whether a line of that level gets through, for those that are costly to compose.

@@ -157,6 +157,7 @@ fn set(call: &mut Call<'_, '_>) {
             apply(global, change);
         }
     });
+    call.charge_look_at_instances();
     call.server.wait_for_save(call.cx, call.sentinel, call.conn, ticket, AfterSave::Nothing);
 }
 

@@ -40,6 +40,7 @@ pub fn debug(call: &mut Call<'_, '_>) {
     if changed != call.sentinel.periods {
         call.sentinel.periods = changed;
         call.sentinel.periods_changed(call.cx);
+        call.charge_look_at_instances();
     }
     match outcome {
         Ok(()) => call.ok(),

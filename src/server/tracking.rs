@@ -2,7 +2,7 @@
 //! client-side caching on by habit get the answers they expect.
 #![forbid(unsafe_code)]
 
-/// Most prefixes a client may name. Each is compared with each.
+/// Most prefixes a client may name.
 const PREFIXES_MAX: usize = 128;
 /// Longest prefix.
 const PREFIX_MAX_BYTES: usize = 1024;
@@ -151,12 +151,14 @@ impl Tracking {
         if self.prefixes.len() + prefixes.len() > PREFIXES_MAX {
             return Err(Refusal::Text(b"ERR A client cannot have more than 128 prefixes."));
         }
-        for (n, prefix) in prefixes.iter().enumerate() {
-            check_overlap(prefix, self.prefixes.iter(), "an existing")?;
-            let later = prefixes[n + 1..].iter().copied();
-            check_overlap(prefix, later, "another provided")?;
-            wanted.prefixes.push(prefix.to_vec());
+        if any_overlap(self.prefixes.iter().chain(prefixes.iter().copied())) {
+            for (n, prefix) in prefixes.iter().enumerate() {
+                check_overlap(prefix, self.prefixes.iter(), "an existing")?;
+                let later = prefixes[n + 1..].iter().copied();
+                check_overlap(prefix, later, "another provided")?;
+            }
         }
+        wanted.prefixes.extend(prefixes.into_iter().cloned());
         *self = wanted;
         Ok(())
     }
@@ -184,6 +186,14 @@ impl Tracking {
         }
         Ok(())
     }
+}
+
+/// Whether one begins with another: then it also begins with the one sorted just before it, or that
+/// one with the one before.
+fn any_overlap<'a>(prefixes: impl Iterator<Item = &'a Vec<u8>>) -> bool {
+    let mut sorted: Vec<_> = prefixes.collect();
+    sorted.sort_unstable();
+    sorted.windows(2).any(|pair| pair[1].starts_with(pair[0]))
 }
 
 /// Prefixes of one client must not begin with one another.

@@ -2,7 +2,7 @@
 //! come first. Every wait survives its client and its master, and an answer that never comes.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Server;
 use super::call::text;
@@ -54,15 +54,30 @@ struct CheckWait {
     deadline: Mono,
 }
 
-/// All waits.
+/// A wait that has a deadline.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Wait {
+    Votes(ConnId),
+    Lookup(u64),
+    Check(CheckId),
+}
+
+/// All waits. Thousands of clients may wait at the same time, so each is found by what ends it.
 #[derive(Debug, Default)]
 pub struct Waits {
-    saves: Vec<SaveWait>,
-    lookups: Vec<LookupWait>,
+    /// By the generation that they wait for, then in the order in which they came.
+    saves: BTreeMap<(u64, u64), SaveWait>,
+    /// Which of them a client waits for.
+    saves_of: BTreeSet<(ConnId, (u64, u64))>,
+    lookups: BTreeMap<u64, LookupWait>,
+    /// The lookups by their host in lower case.
+    by_host: BTreeSet<(Vec<u8>, u64)>,
     checks: BTreeMap<CheckId, CheckWait>,
-    next_check: u64,
     /// Clients with votes in their queue, and the deadline of the first.
     voting: BTreeMap<ConnId, Mono>,
+    by_deadline: BTreeSet<(Mono, Wait)>,
+    /// Numbers the waits.
+    last: u64,
     /// The last save that ended: generation, and whether it worked.
     last_save: Option<(u64, bool)>,
 }
@@ -70,15 +85,72 @@ pub struct Waits {
 impl Waits {
     /// When a wait ends by itself.
     pub fn next_deadline(&self) -> Option<Mono> {
-        let votes = self.voting.values().copied();
-        let lookups = self.lookups.iter().map(|wait| wait.deadline);
-        votes.chain(lookups).chain(self.checks.values().map(|wait| wait.deadline)).min()
+        self.by_deadline.first().map(|(deadline, _)| *deadline)
     }
 
     /// Drops waits of a client that only its reply depends on.
     pub fn client_gone(&mut self, conn: ConnId) {
-        self.voting.remove(&conn);
-        self.saves.retain(|wait| wait.conn != conn || wait.then != AfterSave::Nothing);
+        self.set_voting(conn, None);
+        let all = (conn, (0, 0))..=(conn, (u64::MAX, u64::MAX));
+        for (_, key) in self.saves_of.range(all).copied().collect::<Vec<_>>() {
+            if self.saves.get(&key).is_some_and(|wait| wait.then == AfterSave::Nothing) {
+                self.take_save(key);
+            }
+        }
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// A client waits for votes until `deadline`, or for none any more.
+    fn set_voting(&mut self, conn: ConnId, deadline: Option<Mono>) {
+        let before = match deadline {
+            Some(at) => self.voting.insert(conn, at),
+            None => self.voting.remove(&conn),
+        };
+        if before == deadline {
+            return;
+        }
+        if let Some(at) = before {
+            self.by_deadline.remove(&(at, Wait::Votes(conn)));
+        }
+        if let Some(at) = deadline {
+            self.by_deadline.insert((at, Wait::Votes(conn)));
+        }
+    }
+
+    fn add_save(&mut self, wait: SaveWait) {
+        let key = (wait.ticket.0, self.next_number());
+        self.saves_of.insert((wait.conn, key));
+        self.saves.insert(key, wait);
+    }
+
+    fn take_save(&mut self, key: (u64, u64)) -> Option<SaveWait> {
+        let wait = self.saves.remove(&key)?;
+        self.saves_of.remove(&(wait.conn, key));
+        Some(wait)
+    }
+
+    fn add_lookup(&mut self, wait: LookupWait) {
+        let number = self.next_number();
+        self.by_host.insert((wait.ask.host.to_ascii_lowercase(), number));
+        self.by_deadline.insert((wait.deadline, Wait::Lookup(number)));
+        self.lookups.insert(number, wait);
+    }
+
+    fn take_lookup(&mut self, number: u64) -> Option<LookupWait> {
+        let wait = self.lookups.remove(&number)?;
+        self.by_host.remove(&(wait.ask.host.to_ascii_lowercase(), number));
+        self.by_deadline.remove(&(wait.deadline, Wait::Lookup(number)));
+        Some(wait)
+    }
+
+    fn take_check(&mut self, check: CheckId) -> Option<CheckWait> {
+        let wait = self.checks.remove(&check)?;
+        self.by_deadline.remove(&(wait.deadline, Wait::Check(check)));
+        Some(wait)
     }
 
     /// How many clients wait for something.
@@ -96,11 +168,12 @@ impl Server {
     pub fn saved(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, generation: u64, ok: bool) {
         self.begin();
         self.waits.last_save = Some((generation, ok));
-        let all = std::mem::take(&mut self.waits.saves);
-        let (ended, waiting) = all.into_iter().partition(|w: &SaveWait| w.ticket.0 <= generation);
-        self.waits.saves = waiting;
-        for wait in ended {
-            self.finish_save(cx, sentinel, wait, ok);
+        let ended = self.waits.saves.range(..=(generation, u64::MAX));
+        for key in ended.map(|(key, _)| *key).collect::<Vec<_>>() {
+            // The end of another one may have closed its client.
+            if let Some(wait) = self.waits.take_save(key) {
+                self.finish_save(cx, sentinel, wait, ok);
+            }
         }
         for conn in self.waits.voting.keys().copied().collect::<Vec<_>>() {
             self.flush_votes(cx, sentinel, conn);
@@ -111,12 +184,12 @@ impl Server {
     /// A lookup has ended: commands that waited for that host go on.
     pub fn host_answered(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, host: &[u8]) {
         self.begin();
-        let all = std::mem::take(&mut self.waits.lookups);
-        let (ended, waiting) =
-            all.into_iter().partition(|w: &LookupWait| w.ask.host.eq_ignore_ascii_case(host));
-        self.waits.lookups = waiting;
-        for wait in ended {
-            self.run_monitor(cx, sentinel, wait.ask, Some(wait.deadline));
+        let host = host.to_ascii_lowercase();
+        let ended = self.waits.by_host.range((host.clone(), 0)..=(host, u64::MAX));
+        for number in ended.map(|(_, number)| *number).collect::<Vec<_>>() {
+            if let Some(wait) = self.waits.take_lookup(number) {
+                self.run_monitor(cx, sentinel, wait.ask, Some(wait.deadline));
+            }
         }
         self.run_resumed(cx, sentinel);
     }
@@ -130,7 +203,7 @@ impl Server {
         executable: bool,
     ) {
         self.begin();
-        if let Some(wait) = self.waits.checks.remove(&check) {
+        if let Some(wait) = self.waits.take_check(check) {
             self.run_set_checked(cx, sentinel, wait.job, executable);
         }
         self.run_resumed(cx, sentinel);
@@ -138,20 +211,20 @@ impl Server {
 
     /// Ends the waits whose time is over.
     pub(super) fn run_due_waits(&mut self, cx: &mut Cx, sentinel: &mut Sentinel) {
-        let voting = self.waits.voting.iter().filter(|(_, deadline)| **deadline <= cx.now);
-        for conn in voting.map(|(conn, _)| *conn).collect::<Vec<_>>() {
-            self.flush_votes(cx, sentinel, conn);
-        }
-        let all = std::mem::take(&mut self.waits.lookups);
-        let (ended, waiting) = all.into_iter().partition(|w: &LookupWait| w.deadline <= cx.now);
-        self.waits.lookups = waiting;
-        for wait in ended {
-            self.answer_error(cx, wait.ask.conn, super::cmd_sentinel::BAD_HOST);
-        }
-        let checks = self.waits.checks.iter().filter(|(_, wait)| wait.deadline <= cx.now);
-        for check in checks.map(|(check, _)| *check).collect::<Vec<_>>() {
-            if let Some(wait) = self.waits.checks.remove(&check) {
-                self.run_set_checked(cx, sentinel, wait.job, false);
+        let due = self.waits.by_deadline.iter().take_while(|(deadline, _)| *deadline <= cx.now);
+        for wait in due.map(|(_, wait)| *wait).collect::<Vec<_>>() {
+            match wait {
+                Wait::Votes(conn) => self.flush_votes(cx, sentinel, conn),
+                Wait::Lookup(number) => {
+                    if let Some(wait) = self.waits.take_lookup(number) {
+                        self.answer_error(cx, wait.ask.conn, super::cmd_sentinel::BAD_HOST);
+                    }
+                }
+                Wait::Check(check) => {
+                    if let Some(wait) = self.waits.take_check(check) {
+                        self.run_set_checked(cx, sentinel, wait.job, false);
+                    }
+                }
             }
         }
     }
@@ -171,7 +244,7 @@ impl Server {
                 self.finish_save(cx, sentinel, wait, ok);
             }
             _ => {
-                self.waits.saves.push(wait);
+                self.waits.add_save(wait);
                 self.hold_for_answer(cx, conn);
             }
         }
@@ -204,7 +277,9 @@ impl Server {
         if !client.is_muted() {
             let deadline = cx.now.after(VOTE_WAIT_MS);
             client.behind.push_back(Slot::Vote { down, master, ticket, deadline });
-            self.waits.voting.entry(conn).or_insert(deadline);
+            if !self.waits.voting.contains_key(&conn) {
+                self.waits.set_voting(conn, Some(deadline));
+            }
         }
     }
 
@@ -235,16 +310,11 @@ impl Server {
             }
             client.behind.pop_front();
         }
-        match deadline {
-            Some(at) => {
-                self.waits.voting.insert(conn, at);
-            }
-            None => {
-                self.waits.voting.remove(&conn);
-                client.behind = Default::default();
-                if client.hold == Some(Hold::Votes) || client.read_closed {
-                    self.resumed.insert(conn);
-                }
+        self.waits.set_voting(conn, deadline);
+        if deadline.is_none() {
+            client.behind = Default::default();
+            if client.hold == Some(Hold::Votes) || client.read_closed {
+                self.resumed.insert(conn);
             }
         }
         self.check_output(cx, conn);
@@ -263,7 +333,7 @@ impl Server {
         }
         self.hold_for_answer(cx, ask.conn);
         let deadline = deadline.unwrap_or(cx.now.after(LOOKUP_WAIT_MS));
-        self.waits.lookups.push(LookupWait { ask, deadline });
+        self.waits.add_lookup(LookupWait { ask, deadline });
         true
     }
 
@@ -273,9 +343,9 @@ impl Server {
             return false;
         }
         self.hold_for_answer(cx, job.conn);
-        self.waits.next_check += 1;
-        let check = CheckId(self.waits.next_check);
+        let check = CheckId(self.waits.next_number());
         let deadline = cx.now.after(CHECK_WAIT_MS);
+        self.waits.by_deadline.insert((deadline, Wait::Check(check)));
         self.waits.checks.insert(check, CheckWait { job, deadline });
         cx.act(Action::CheckScript { check, path });
         true

@@ -22,6 +22,8 @@ pub const BYTE_NS: u64 = 2;
 pub const ACTION_NS: u64 = 5_000;
 /// Looking at one client.
 pub const LOOK_NS: u64 = 50;
+/// Comparing a password with one of a user's, the hash of which is taken first.
+pub const PASSWORD_NS: u64 = 50;
 /// Matching the pattern of a new subscription with the names of all events.
 pub const PATTERN_NS: u64 = 2_000;
 

@@ -14,6 +14,7 @@ mod descriptors;
 mod fairness;
 mod floods;
 mod gauge;
+mod hoards;
 mod house;
 mod logs;
 mod nodes;

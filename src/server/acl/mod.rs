@@ -1,14 +1,16 @@
 //! Users and what they may do (spec/commands.md, ACL).
 //!
-//! [`rules`] and [`rights`] make selectors out of words, [`user`] users out of selectors, [`users`]
-//! is all of them. [`check`] is asked for every request. [`log`] keeps what was refused; [`file`]
-//! is the aclfile, [`startup`] looks at the configuration. What changes users while clients are
-//! connected is here; what must wait for a file or for random bytes is in [`asks`].
+//! [`rules`] and [`rights`] make selectors out of words, kept [`in_order`], [`user`] users out of
+//! selectors, [`users`] is all of them. [`check`] is asked for every request. [`log`] keeps what
+//! was refused; [`file`] is the aclfile, [`startup`] looks at the configuration. What changes users
+//! while clients are connected is here; what must wait for a file or for random bytes is in
+//! [`asks`].
 #![forbid(unsafe_code)]
 
 pub mod asks;
 pub mod check;
 pub mod file;
+pub mod in_order;
 pub mod log;
 pub mod rights;
 pub mod rules;
@@ -18,8 +20,9 @@ pub mod users;
 
 use std::sync::Arc;
 
-use super::Server;
 use super::client::Client;
+use super::{Server, work};
+use crate::config::settings::Settings;
 use crate::sentinel::action::Cx;
 use crate::util::ident::ConnId;
 use check::Denial;
@@ -33,6 +36,7 @@ impl Server {
     pub(super) fn put_user(&mut self, cx: &mut Cx, user: User) {
         let user = self.users.put(user);
         self.users_changed();
+        self.work.charge_each(self.clients.len(), work::LOOK_NS);
         let mut lost = Vec::new();
         for client in self.clients.values_mut().filter(|c| c.user.name == user.name) {
             client.user = Arc::clone(&user);
@@ -49,6 +53,7 @@ impl Server {
             self.users.remove(name);
         }
         self.users_changed();
+        self.work.charge_each(self.clients.len(), work::LOOK_NS);
         let gone = self.clients.values().filter(|c| self.users.get(&c.user.name).is_none());
         let gone: Vec<_> = gone.map(|client| client.conn).collect();
         self.close_for_users(cx, &gone, None);
@@ -76,11 +81,18 @@ impl Server {
         self.close_for_users(cx, &lost, Some(asker));
     }
 
-    /// The `user` lines of the next save. Users of an aclfile are not in the configuration.
+    /// The `user` lines of the next save are other ones. They are composed for that: there may be
+    /// thousands of users, and thousands of changes.
     pub(super) fn users_changed(&mut self) {
-        if self.settings.aclfile.is_none() {
+        self.users_unsaved = true;
+    }
+
+    /// The settings as they are to be saved. Users of an aclfile are not in the configuration.
+    pub fn settings_to_save(&mut self) -> &Settings {
+        if std::mem::take(&mut self.users_unsaved) && self.settings.aclfile.is_none() {
             self.settings.users = self.users.lines();
         }
+        &self.settings
     }
 
     /// Closes clients; the one whose command did it gets its reply first.
@@ -134,6 +146,8 @@ impl Server {
         conn: ConnId,
         (typed, name, password): (&[u8], &[u8], &[u8]),
     ) -> Option<Arc<User>> {
+        let passwords = self.users.get(name).map_or(1, |user| user.password_count());
+        self.work.charge_each(passwords, work::PASSWORD_NS);
         let user = self.users.login(name, password);
         if user.is_none() {
             self.note_denial(cx, conn, (Reason::Auth, typed, name));

@@ -2,57 +2,142 @@
 //! the set that they make.
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::LazyLock;
 
 use super::rules::RuleError;
-use crate::server::table::{COMMANDS, Categories, Command, Names};
+use crate::server::table::{CATEGORY_NAMES, COMMANDS, Categories, Command, Names};
 use crate::util::words;
 
-/// What a rule about commands speaks of.
-#[derive(Clone, Debug)]
+/// Commands and subcommands that rules can name, as bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct CommandSet([u64; 4]);
+
+/// The full names of all commands, sorted; bit n of a set is name n.
+static FULL_NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    let mut names: Vec<_> = all().map(|command| command.full_name).collect();
+    names.sort_unstable();
+    names
+});
+
+/// What each name in a rule stands for.
+struct Sets {
+    categories: Vec<(&'static str, CommandSet)>,
+    commands: BTreeMap<&'static str, CommandSet>,
+    everything: CommandSet,
+}
+
+static SETS: LazyLock<Sets> = LazyLock::new(|| {
+    let in_category = |name: &&'static str| {
+        let category = Categories::named(name.as_bytes())?;
+        Some((*name, CommandSet::of(|command| command.categories.has(category))))
+    };
+    let with_subcommands = |command: &'static Command| {
+        let is_meant = |other: &Command| {
+            let is_sub = |sub: &Command| sub.full_name == other.full_name;
+            command.full_name == other.full_name || command.subcommands.iter().any(is_sub)
+        };
+        (command.full_name, CommandSet::of(is_meant))
+    };
+    Sets {
+        categories: CATEGORY_NAMES.iter().filter_map(in_category).collect(),
+        commands: all().map(with_subcommands).collect(),
+        everything: CommandSet::of(|_| true),
+    }
+});
+
+impl CommandSet {
+    const NONE: CommandSet = CommandSet([0; 4]);
+
+    /// Those for which `holds` is true.
+    fn of(holds: impl Fn(&Command) -> bool) -> CommandSet {
+        let mut set = CommandSet::NONE;
+        for command in all().filter(|command| holds(command)) {
+            if let Some(bit) = bit_of(command.full_name) {
+                set.0[bit / 64] |= 1 << (bit % 64);
+            }
+        }
+        set
+    }
+
+    fn holds(&self, full_name: &str) -> bool {
+        bit_of(full_name).is_some_and(|bit| self.0[bit / 64] & (1 << (bit % 64)) != 0)
+    }
+
+    fn with(self, other: CommandSet) -> CommandSet {
+        CommandSet(std::array::from_fn(|n| self.0[n] | other.0[n]))
+    }
+
+    fn without(self, other: CommandSet) -> CommandSet {
+        CommandSet(std::array::from_fn(|n| self.0[n] & !other.0[n]))
+    }
+}
+
+fn bit_of(full_name: &str) -> Option<usize> {
+    FULL_NAMES.binary_search(&full_name).ok()
+}
+
+/// What a rule speaks of.
 enum What {
-    /// With the name as the rule shows it, in lower case.
-    Category(Categories, String),
-    /// A command with all its subcommands, or one subcommand.
-    Command(&'static Command),
+    Commands(Wide),
     /// A command, only with this first argument.
     FirstArg(&'static Command, Vec<u8>),
 }
 
+/// A rule about whole commands.
 #[derive(Clone, Debug)]
-struct Rule {
+struct Wide {
     allow: bool,
-    what: What,
+    /// Of a category, or the full name of a command.
+    name: &'static str,
+    is_category: bool,
+    /// The category, the command with all its subcommands, or the one subcommand.
+    commands: CommandSet,
 }
 
-/// The commands that rules allow.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-struct Allowed {
-    /// Full names.
-    whole: BTreeSet<&'static str>,
-    /// Commands that are not in `whole`, with the first arguments that they may have.
-    first_args: BTreeMap<&'static str, Vec<Vec<u8>>>,
+impl Wide {
+    fn apply(&self, allowed: CommandSet) -> CommandSet {
+        if self.allow { allowed.with(self.commands) } else { allowed.without(self.commands) }
+    }
 }
 
-/// The rights of a selector to run commands.
+/// A first argument that a command may have.
+#[derive(Clone, Debug)]
+struct FirstArg {
+    /// Its place among all rules.
+    at: u64,
+    /// As it was given.
+    arg: Vec<u8>,
+}
+
+/// The rights of a selector to run commands. One request may bring thousands of rules, so none of
+/// them looks at all that came before: those about whole commands are few, as each takes the place
+/// of those whose commands it holds, and first arguments are found by their command.
 #[derive(Clone, Debug, Default)]
 pub struct Rights {
     /// What holds before the rules: everything, or nothing.
     base: bool,
-    /// Only those that still make a difference, in the order given.
-    rules: Vec<Rule>,
-    allowed: Allowed,
+    /// Only those that still make a difference, in the order given, each with its place among all
+    /// rules.
+    wide: Vec<(u64, Wide)>,
+    /// Commands that are allowed as a whole.
+    allowed: CommandSet,
+    /// Commands that are not, with their first arguments, which are found in lower case.
+    first_args: BTreeMap<&'static str, BTreeMap<Vec<u8>, FirstArg>>,
+    first_arg_count: usize,
+    next: u64,
 }
 
 impl Rights {
     /// `+@all` or `-@all`.
     pub fn set_all(&mut self, allow: bool) {
-        *self = Rights { base: allow, rules: Vec::new(), allowed: Allowed::base(allow) };
+        *self = Rights { base: allow, allowed: base_set(allow), ..Rights::default() };
     }
 
     /// Whether every command is allowed.
     pub fn is_all(&self) -> bool {
-        self.base && self.rules.is_empty()
+        self.base && self.count() == 0
     }
 
     /// Applies one rule; `word` is what stands behind its `+` (`allow`) or `-`.
@@ -61,62 +146,98 @@ impl Rights {
             self.set_all(allow);
             return Ok(());
         }
-        let rule = Rule { allow, what: parse(allow, word)? };
-        let mut wanted = self.allowed.clone();
-        wanted.apply(&rule);
-        if wanted == self.allowed {
-            return Ok(());
-        }
-        let count = self.rules.len();
-        self.rules.retain(|earlier| !rule.what.covers(&earlier.what));
-        if self.rules.len() < count {
-            self.forget_idle_rules();
-        }
-        if self.allowed != wanted {
-            self.rules.push(rule);
-            self.allowed = wanted;
+        match parse(allow, word)? {
+            What::Commands(rule) => self.apply_wide(rule),
+            What::FirstArg(command, arg) => self.add_first_arg(command, arg),
         }
         Ok(())
     }
 
-    /// A rule before them is gone: others may have changed only what it had said.
+    fn add_first_arg(&mut self, command: &'static Command, arg: Vec<u8>) {
+        if self.allowed.holds(command.full_name) {
+            return;
+        }
+        let args = self.first_args.entry(command.full_name).or_default();
+        if let Entry::Vacant(free) = args.entry(arg.to_ascii_lowercase()) {
+            free.insert(FirstArg { at: self.next, arg });
+            self.next += 1;
+            self.first_arg_count += 1;
+        }
+    }
+
+    fn apply_wide(&mut self, rule: Wide) {
+        let wanted = rule.apply(self.allowed);
+        let had_args = self.drop_first_args(rule.commands);
+        if wanted == self.allowed && !had_args {
+            return;
+        }
+        let count = self.wide.len();
+        // Nothing is left of a rule whose commands are all among those of a later one.
+        let none = CommandSet::NONE;
+        self.wide.retain(|(_, earlier)| earlier.commands.without(rule.commands) != none);
+        if self.wide.len() < count {
+            self.forget_idle_rules();
+        }
+        if self.allowed != wanted {
+            self.wide.push((self.next, rule));
+            self.next += 1;
+            self.allowed = wanted;
+        }
+    }
+
+    /// First arguments of these commands mean nothing any more; whether there were any.
+    fn drop_first_args(&mut self, commands: CommandSet) -> bool {
+        let before = self.first_arg_count;
+        let dropped = &mut self.first_arg_count;
+        self.first_args.retain(|name, args| {
+            let drop = commands.holds(name);
+            *dropped -= if drop { args.len() } else { 0 };
+            !drop
+        });
+        self.first_arg_count < before
+    }
+
+    /// A rule before them is gone: others may have changed only what it had said. First arguments
+    /// came after every rule about their command.
     fn forget_idle_rules(&mut self) {
-        let mut allowed = Allowed::base(self.base);
-        self.rules.retain(|rule| {
-            let before = allowed.clone();
-            allowed.apply(rule);
-            allowed != before
+        let mut allowed = base_set(self.base);
+        self.wide.retain(|(_, rule)| {
+            let after = rule.apply(allowed);
+            std::mem::replace(&mut allowed, after) != after
         });
         self.allowed = allowed;
     }
 
     /// Whether a request, its words with the name(s), is allowed.
     pub fn allow(&self, command: &Command, words: &[Vec<u8>]) -> bool {
-        if self.allowed.whole.contains(command.full_name) {
+        if self.allowed.holds(command.full_name) {
             return true;
         }
-        let Some(args) = self.allowed.first_args.get(command.full_name) else { return false };
-        words.get(1).is_some_and(|arg| args.iter().any(|known| known.eq_ignore_ascii_case(arg)))
+        let Some(args) = self.first_args.get(command.full_name) else { return false };
+        words.get(1).is_some_and(|arg| args.contains_key(&arg.to_ascii_lowercase()))
     }
 
     /// The rules as words: `+@all` or `-@all`, then what differs.
     pub fn words(&self) -> Vec<Vec<u8>> {
-        let base: &[u8] = if self.base { b"+@all" } else { b"-@all" };
-        let mut words = vec![base.to_vec()];
-        words.extend(self.rules.iter().map(|rule| {
+        let mut rules = Vec::with_capacity(self.count());
+        for (at, rule) in &self.wide {
             let sign: &[u8] = if rule.allow { b"+" } else { b"-" };
-            match &rule.what {
-                What::Category(_, name) => [sign, b"@", name.as_bytes()].concat(),
-                What::Command(command) => [sign, command.full_name.as_bytes()].concat(),
-                What::FirstArg(c, arg) => [sign, c.full_name.as_bytes(), b"|", arg].concat(),
-            }
-        }));
-        words
+            let at_sign: &[u8] = if rule.is_category { b"@" } else { b"" };
+            rules.push((*at, [sign, at_sign, rule.name.as_bytes()].concat()));
+        }
+        for (name, args) in &self.first_args {
+            let word = |arg: &FirstArg| [b"+", name.as_bytes(), b"|", &arg.arg].concat();
+            rules.extend(args.values().map(|arg| (arg.at, word(arg))));
+        }
+        rules.sort_unstable_by_key(|(at, _)| *at);
+        let base: &[u8] = if self.base { b"+@all" } else { b"-@all" };
+        let base = std::iter::once(base.to_vec());
+        base.chain(rules.into_iter().map(|(_, word)| word)).collect()
     }
 
     /// How many rules there are.
     pub fn count(&self) -> usize {
-        self.rules.len()
+        self.wide.len() + self.first_arg_count
     }
 }
 
@@ -127,15 +248,18 @@ fn all() -> impl Iterator<Item = &'static Command> {
 }
 
 fn parse(allow: bool, word: &[u8]) -> Result<What, RuleError> {
-    if let Some(name) = word.strip_prefix(b"@") {
-        let category = Categories::named(name).ok_or(RuleError::UnknownCommand)?;
-        let name = String::from_utf8_lossy(name).to_ascii_lowercase();
-        return Ok(What::Category(category, name));
+    if let Some(word) = word.strip_prefix(b"@") {
+        let is_named = |(name, _): &&(&str, _)| name.as_bytes().eq_ignore_ascii_case(word);
+        let known = SETS.categories.iter().find(is_named);
+        let &(name, commands) = known.ok_or(RuleError::UnknownCommand)?;
+        return Ok(What::Commands(Wide { allow, name, is_category: true, commands }));
     }
     // Renaming changes what clients say, not what rules say.
     let find = |name: &[u8]| Names::default().find_full(name).filter(|c| c.is_listed());
     if let Some(command) = find(word) {
-        return Ok(What::Command(command));
+        let name = command.full_name;
+        let commands = SETS.commands.get(name).copied().unwrap_or_default();
+        return Ok(What::Commands(Wide { allow, name, is_category: false, commands }));
     }
     let bar = word.iter().rposition(|b| *b == b'|').ok_or(RuleError::UnknownCommand)?;
     let (name, arg) = (&word[..bar], &word[bar + 1..]);
@@ -152,52 +276,9 @@ fn parse(allow: bool, word: &[u8]) -> Result<What, RuleError> {
     Ok(What::FirstArg(command, arg.to_vec()))
 }
 
-impl What {
-    fn holds(&self, command: &'static Command) -> bool {
-        match self {
-            What::Category(category, _) => command.categories.has(*category),
-            What::Command(named) => {
-                let is_sub = |sub: &Command| sub.full_name == command.full_name;
-                named.full_name == command.full_name || named.subcommands.iter().any(is_sub)
-            }
-            What::FirstArg(..) => false,
-        }
-    }
-
-    /// Whether after a rule about this nothing is left of one about `other` that came before it.
-    fn covers(&self, other: &What) -> bool {
-        match other {
-            What::FirstArg(command, _) => self.holds(command),
-            _ => all().filter(|command| other.holds(command)).all(|command| self.holds(command)),
-        }
-    }
-}
-
-impl Allowed {
-    fn base(everything: bool) -> Allowed {
-        let whole = if everything { all().map(|c| c.full_name).collect() } else { BTreeSet::new() };
-        Allowed { whole, first_args: BTreeMap::new() }
-    }
-
-    fn apply(&mut self, rule: &Rule) {
-        if let What::FirstArg(command, arg) = &rule.what {
-            if !self.whole.contains(command.full_name) {
-                let known = self.first_args.entry(command.full_name).or_default();
-                if !known.iter().any(|one| one.eq_ignore_ascii_case(arg)) {
-                    known.push(arg.clone());
-                }
-            }
-            return;
-        }
-        for command in all().filter(|command| rule.what.holds(command)) {
-            self.first_args.remove(command.full_name);
-            if rule.allow {
-                self.whole.insert(command.full_name);
-            } else {
-                self.whole.remove(command.full_name);
-            }
-        }
-    }
+/// Every command, or none.
+fn base_set(everything: bool) -> CommandSet {
+    if everything { SETS.everything } else { CommandSet::NONE }
 }
 
 #[cfg(test)]
@@ -251,6 +332,7 @@ mod tests {
         let rules = "+@all -@dangerous +@connection -client +client|kill -@pubsub +info -@fast";
         let (one, two) = (rights(rules).unwrap(), rights(&shown(rules)).unwrap());
         assert_eq!(one.allowed, two.allowed);
+        assert!(FULL_NAMES.len() <= 256, "a bit for each");
         assert!(!one.is_all() && rights("-ping +@all").unwrap().is_all());
     }
 

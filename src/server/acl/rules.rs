@@ -2,6 +2,7 @@
 //! (spec/commands.md, ACL, Rules).
 #![forbid(unsafe_code)]
 
+use super::in_order::InOrder;
 use super::rights::Rights;
 use crate::util::{glob, words};
 
@@ -50,10 +51,9 @@ impl RuleError {
     }
 }
 
-/// A pattern of keys. There are no keys here; it is kept for those who read the rules.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct KeyPattern {
-    pattern: Vec<u8>,
+/// What a pattern of keys is for. There are no keys here; it is kept for those who read the rules.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct KeyAccess {
     read: bool,
     write: bool,
 }
@@ -63,9 +63,9 @@ struct KeyPattern {
 pub struct Selector {
     pub commands: Rights,
     all_keys: bool,
-    keys: Vec<KeyPattern>,
+    keys: InOrder<KeyAccess>,
     all_channels: bool,
-    channels: Vec<Vec<u8>>,
+    channels: InOrder<()>,
 }
 
 impl Selector {
@@ -143,12 +143,12 @@ impl Selector {
             return if pattern == b"*" { Ok(()) } else { Err(RuleError::AfterAllKeys) };
         }
         check_pattern(pattern)?;
-        match self.keys.iter_mut().find(|known| known.pattern == pattern) {
+        match self.keys.get_mut(pattern) {
             Some(known) => {
                 known.read |= read;
                 known.write |= write;
             }
-            None => self.keys.push(KeyPattern { pattern: pattern.to_vec(), read, write }),
+            None => self.keys.add(pattern.to_vec(), KeyAccess { read, write }),
         }
         Ok(())
     }
@@ -162,9 +162,7 @@ impl Selector {
             return Err(RuleError::AfterAllChannels);
         }
         check_pattern(pattern)?;
-        if !self.channels.iter().any(|known| known == pattern) {
-            self.channels.push(pattern.to_vec());
-        }
+        self.channels.add(pattern.to_vec(), ());
         Ok(())
     }
 
@@ -175,12 +173,14 @@ impl Selector {
 
     /// Whether messages of a channel may be sent and heard.
     pub fn allows_channel(&self, channel: &[u8]) -> bool {
-        self.all_channels || self.channels.iter().any(|p| glob::matches(p, channel, false))
+        self.all_channels
+            || self.channels.contains(channel)
+            || self.channels.items().any(|pattern| glob::matches(pattern, channel, false))
     }
 
     /// Whether a pattern may be listened to: only as it stands in a rule.
     pub fn allows_pattern(&self, pattern: &[u8]) -> bool {
-        self.all_channels || self.channels.iter().any(|known| known == pattern)
+        self.all_channels || self.channels.contains(pattern)
     }
 
     /// How many things the rules name.
@@ -193,15 +193,15 @@ impl Selector {
         if self.all_keys {
             return vec![b"~*".to_vec()];
         }
-        let word = |key: &KeyPattern| {
+        let word = |(pattern, key): (&Vec<u8>, &KeyAccess)| {
             let sign: &[u8] = match (key.read, key.write) {
                 (true, false) => b"%R~",
                 (false, true) => b"%W~",
                 _ => b"~",
             };
-            [sign, &key.pattern].concat()
+            [sign, pattern].concat()
         };
-        self.keys.iter().map(word).collect()
+        self.keys.in_order().into_iter().map(word).collect()
     }
 
     /// The channel rules as words.
@@ -209,7 +209,8 @@ impl Selector {
         if self.all_channels {
             return vec![b"&*".to_vec()];
         }
-        self.channels.iter().map(|pattern| [b"&", &pattern[..]].concat()).collect()
+        let channels = self.channels.in_order().into_iter();
+        channels.map(|(pattern, ())| [b"&", &pattern[..]].concat()).collect()
     }
 
     /// The words that make this selector out of a new one.

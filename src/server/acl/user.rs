@@ -3,6 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::in_order::InOrder;
 use super::rules::{RuleError, Selector};
 use crate::server::auth::same_secret;
 use crate::util::words;
@@ -22,9 +23,11 @@ pub struct User {
     /// `sanitize-payload` (true) or `skip-sanitize-payload`, once one was said. Kept only.
     sanitize: Option<bool>,
     /// SHA-256 in lower-case hex.
-    hashes: Vec<Vec<u8>>,
+    hashes: InOrder<()>,
     pub root: Selector,
-    pub selectors: Vec<Selector>,
+    selectors: Vec<Selector>,
+    /// What they name together, each counting for one itself.
+    selector_items: usize,
     /// Everything is allowed by `root` alone: no further check is needed.
     pub is_unrestricted: bool,
     /// What `reset` and new selectors begin with (`acl-pubsub-default`).
@@ -39,9 +42,10 @@ impl User {
             on: false,
             nopass: false,
             sanitize: None,
-            hashes: Vec::new(),
+            hashes: InOrder::default(),
             root: Selector::new(channels_default),
             selectors: Vec::new(),
+            selector_items: 0,
             is_unrestricted: false,
             channels_default,
         }
@@ -73,7 +77,10 @@ impl User {
             }
             b"sanitize-payload" => self.sanitize = Some(true),
             b"skip-sanitize-payload" => self.sanitize = Some(false),
-            b"clearselectors" => self.selectors.clear(),
+            b"clearselectors" => {
+                self.selectors.clear();
+                self.selector_items = 0;
+            }
             b"reset" => {
                 let fresh = User::new(&self.name, self.channels_default);
                 *self = User { sanitize: Some(true), ..fresh };
@@ -81,8 +88,7 @@ impl User {
             _ => self.apply_long(word)?,
         }
         self.is_unrestricted = self.root.is_all();
-        let items = self.selectors.iter().map(|selector| selector.count() + 1).sum::<usize>();
-        if self.hashes.len() + self.root.count() + items > ITEMS_MAX {
+        if self.hashes.len() + self.root.count() + self.selector_items > ITEMS_MAX {
             return Err(RuleError::TooMany);
         }
         Ok(())
@@ -97,7 +103,9 @@ impl User {
             b'!' => self.remove_hash(&checked_hash(rest)?)?,
             b'(' => {
                 let inner = rest.strip_suffix(b")").ok_or(RuleError::Unmatched)?;
-                self.selectors.push(Selector::parse(inner, self.channels_default)?);
+                let selector = Selector::parse(inner, self.channels_default)?;
+                self.selector_items += selector.count() + 1;
+                self.selectors.push(selector);
             }
             _ => self.root.apply(word)?,
         }
@@ -106,22 +114,18 @@ impl User {
 
     fn add_hash(&mut self, hash: Vec<u8>) {
         self.nopass = false;
-        if !self.hashes.contains(&hash) {
-            self.hashes.push(hash);
-        }
+        self.hashes.add(hash, ());
     }
 
     fn remove_hash(&mut self, hash: &[u8]) -> Result<(), RuleError> {
-        let at = self.hashes.iter().position(|known| known == hash);
-        self.hashes.remove(at.ok_or(RuleError::NoSuchPassword)?);
-        Ok(())
+        if self.hashes.remove(hash) { Ok(()) } else { Err(RuleError::NoSuchPassword) }
     }
 
     /// Whether `password` is one with which to log in.
     pub fn accepts(&self, password: &[u8]) -> bool {
         let given = hash(password);
         // All are looked at, so that the time does not tell which one it was.
-        let known = self.hashes.iter().fold(false, |hit, hash| hit | same_secret(hash, &given));
+        let known = self.hashes.items().fold(false, |hit, hash| hit | same_secret(hash, &given));
         self.on && (self.nopass || known)
     }
 
@@ -155,15 +159,25 @@ impl User {
     }
 
     /// SHA-256 of the passwords in hex, in the order given.
-    pub fn hashes(&self) -> &[Vec<u8>] {
-        &self.hashes
+    pub fn hashes(&self) -> Vec<Vec<u8>> {
+        self.hashes.in_order().into_iter().map(|(hash, ())| hash.clone()).collect()
+    }
+
+    /// How many passwords there are.
+    pub fn password_count(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// The selectors beside the root permissions.
+    pub fn selectors(&self) -> &[Selector] {
+        &self.selectors
     }
 
     /// The words of its `user` line: the name first, then rules that make it out of a new user.
     pub fn words(&self) -> Vec<Vec<u8>> {
         let mut all = vec![self.name.clone()];
         all.extend(self.flags().iter().map(|flag| flag.as_bytes().to_vec()));
-        all.extend(self.hashes.iter().map(|hash| [b"#", &hash[..]].concat()));
+        all.extend(self.hashes().iter().map(|hash| [b"#", &hash[..]].concat()));
         all.extend(self.root.words());
         for selector in &self.selectors {
             let mut words = selector.words();

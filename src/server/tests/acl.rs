@@ -325,8 +325,8 @@ fn the_aclfile_is_taken_whole_or_not_at_all() {
 
 #[test]
 fn what_users_become_is_in_the_next_save() {
-    let lines = |rig: &Rig| -> Vec<String> {
-        let users = &rig.server.settings().users;
+    let lines = |rig: &mut Rig| -> Vec<String> {
+        let users = &rig.server.settings_to_save().users;
         users.iter().map(|w| String::from_utf8_lossy(&w.join(&b' ')).into_owned()).collect()
     };
     let mut rig = Rig::with(Settings {
@@ -335,14 +335,14 @@ fn what_users_become_is_in_the_next_save() {
         ..Settings::default()
     });
     let bob = format!("bob on #{X} ~a resetchannels -@all");
-    assert_eq!(lines(&rig), [bob.clone(), format!("default on #{X} ~* &* +@all")]);
+    assert_eq!(lines(&mut rig), [bob.clone(), format!("default on #{X} ~* &* +@all")]);
     rig.play("A> auth x\nA< +OK\nA> acl setuser default nopass\nA< +OK\n");
-    assert_eq!(lines(&rig), [bob, "default on nopass ~* &* +@all".to_string()]);
+    assert_eq!(lines(&mut rig), [bob, "default on nopass ~* &* +@all".to_string()]);
     rig.play("A> acl deluser bob\nA< :1\n");
-    assert_eq!(lines(&rig), ["default on nopass ~* &* +@all"]);
+    assert_eq!(lines(&mut rig), ["default on nopass ~* &* +@all"]);
     assert!(rig.other.is_empty(), "SETUSER itself saves nothing");
 
     let mut rig = Rig::with(with_file());
     rig.play("A> acl setuser bob on\nA< +OK\n");
-    assert!(lines(&rig).is_empty(), "users of an aclfile are not in the configuration");
+    assert!(lines(&mut rig).is_empty(), "users of an aclfile are not in the configuration");
 }
