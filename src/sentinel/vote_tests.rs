@@ -1,6 +1,7 @@
 #![forbid(unsafe_code)]
 
 use super::epochs::{FREE_EPOCH, LAST_EPOCH, LOADED_EPOCH_MAX};
+use super::failover::Cause;
 use super::testing::Bench;
 use super::vote::*;
 
@@ -161,7 +162,7 @@ fn votes_are_given_and_failovers_start_above_any_epoch_that_is_adopted() {
         ask(&mut bench, told + 1, B);
         assert!(save(&mut bench, true), "{told}");
         assert_eq!(bench.sentinel.vote_answer(id), vote(B, told + 1));
-        bench.call(|sentinel, cx| sentinel.start_failover(cx, id, true));
+        bench.call(|sentinel, cx| sentinel.start_failover(cx, id, Cause::Forced));
         assert_eq!(bench.sentinel.current_epoch, told + 2);
         assert!(bench.sentinel.masters[id].failover.is_some());
     }
@@ -189,7 +190,7 @@ fn no_failover_starts_without_an_epoch() {
     (master.base.sdown.is, master.base.sdown.since) = (true, Some(now));
     (master.odown.is, master.odown.since) = (true, Some(now));
     assert_eq!(bench.sentinel.start_due(now, id), super::timers::NEVER);
-    bench.call(|sentinel, cx| sentinel.start_failover(cx, id, true));
+    bench.call(|sentinel, cx| sentinel.start_failover(cx, id, Cause::Forced));
     assert!(bench.sentinel.masters[id].failover.is_none());
     bench.sentinel.current_epoch = LAST_EPOCH - 1;
     assert_eq!(bench.sentinel.start_due(now, id), now);
@@ -200,7 +201,7 @@ fn a_forced_failover_gives_way_to_a_vote_for_a_newer_epoch() {
     let mut bench = Bench::new();
     let id = bench.monitor(b"m");
     // Both votes are in the same save: ours is history before it could count.
-    bench.call(|sentinel, cx| sentinel.start_failover(cx, id, true));
+    bench.call(|sentinel, cx| sentinel.start_failover(cx, id, Cause::Forced));
     let epoch = bench.sentinel.current_epoch;
     ask(&mut bench, epoch + 1, A);
     assert!(save(&mut bench, true));
@@ -212,7 +213,7 @@ fn a_forced_failover_gives_way_to_a_vote_for_a_newer_epoch() {
 fn a_forced_failover_whose_save_never_ends_times_out() {
     let mut bench = Bench::new();
     let id = bench.monitor(b"m");
-    bench.call(|sentinel, cx| sentinel.start_failover(cx, id, true));
+    bench.call(|sentinel, cx| sentinel.start_failover(cx, id, Cause::Forced));
     assert_eq!(bench.sentinel.failover_state_word(id), Some("wait_start"));
     // The election timeout, and what is drawn on top of it.
     bench.pass(bench.sentinel.periods.election_timeout_ms + 1_001);
