@@ -228,7 +228,9 @@ impl Sentinel {
             return NEVER;
         }
         let master = &self.masters[id];
-        if master.failover.is_some() || self.waits_for_vote(id) || self.next_epoch(now, id).is_none()
+        if master.failover.is_some()
+            || self.waits_for_vote(id)
+            || self.next_epoch(now, id).is_none()
         {
             return NEVER;
         }
@@ -259,9 +261,8 @@ impl Sentinel {
 
     /// All sentinels hear of a conflict at the same time: the smallest run id goes first.
     fn settle_stagger(&self, now: Mono, id: MasterId) -> u64 {
-        let smaller = |peer: &&super::instance::Peer| {
-            peer.base.runid < self.myid && self.is_live(now, peer)
-        };
+        let smaller =
+            |peer: &&super::instance::Peer| peer.base.runid < self.myid && self.is_live(now, peer);
         let smaller = self.peers_of(id).filter(smaller).count() as u64;
         smaller.min(MAX_STEPS) * self.step_of(id)
     }
@@ -384,5 +385,79 @@ impl Sentinel {
         if self.is_disputed(now, id) && !defect(Defect::SettleWithoutPause) {
             self.masters[id].conflict.settled(now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MASTER: Role = Role::Master;
+    const SLAVE: Role = Role::Slave;
+
+    fn contender(replica: Option<u64>, says: Says, last: u8) -> Contender {
+        let at = (Some(IpAddr::from([127, 0, 0, last])), 6379);
+        Contender { replica: replica.map(ReplicaId), says, at }
+    }
+
+    #[test]
+    fn the_address_wins_that_is_a_master_and_then_the_one_that_is_ahead() {
+        let role = |role, offset| Says::Role(role, offset);
+        // What the master that we hold says (at .2), what the others say (from .1 on, without .2),
+        // who wins: 0 is ours.
+        let table: [(Says, &[Says], Option<u64>); 19] = [
+            (role(MASTER, 5), &[], Some(0)),
+            (role(MASTER, 5), &[role(SLAVE, 9)], Some(0)),
+            (role(SLAVE, 9), &[role(MASTER, 5)], Some(1)),
+            (role(MASTER, 5), &[role(MASTER, 4)], Some(0)),
+            (role(MASTER, 5), &[role(MASTER, 6)], Some(1)),
+            // The smaller address.
+            (role(MASTER, 5), &[role(MASTER, 5)], Some(1)),
+            (role(MASTER, 5), &[role(SLAVE, 9), role(MASTER, 5)], Some(0)),
+            (role(SLAVE, 5), &[role(MASTER, 1), role(MASTER, 2)], Some(2)),
+            // A ring.
+            (role(SLAVE, 5), &[role(SLAVE, 4)], Some(0)),
+            (role(SLAVE, 5), &[role(SLAVE, 6)], Some(1)),
+            (role(SLAVE, 5), &[], Some(0)),
+            // Nobody knows.
+            (role(SLAVE, 5), &[Says::Down], None),
+            (Says::Down, &[role(SLAVE, 9)], None),
+            (Says::Down, &[Says::Down], None),
+            (Says::Down, &[role(MASTER, 1)], Some(1)),
+            (role(MASTER, 1), &[Says::Down], Some(0)),
+            // Whoever has not answered yet is waited for, unless ours stays anyway.
+            (Says::Nothing, &[role(MASTER, 9)], None),
+            (role(SLAVE, 5), &[Says::Nothing], None),
+            (role(MASTER, 5), &[Says::Nothing], Some(0)),
+        ];
+        for (own, others, wins) in table {
+            let mut all = vec![contender(None, own, 2)];
+            for (n, says) in others.iter().enumerate() {
+                let n = n as u64 + 1;
+                all.push(contender(Some(n), *says, if n == 1 { 1 } else { n as u8 + 1 }));
+            }
+            let number = |best: Contender| best.replica.map_or(0, |id| id.0);
+            assert_eq!(winner(&all).map(number), wins, "{own:?} {others:?}");
+            all.reverse();
+            assert_eq!(winner(&all).map(number), wins, "{own:?} {others:?}, reversed");
+        }
+    }
+
+    #[test]
+    fn pauses_grow_as_long_as_conflicts_come() {
+        let mut conflict = Conflict::default();
+        let mut now = Mono(1_000_000);
+        let mut pauses = Vec::new();
+        for _ in 0..11 {
+            conflict.settled(now);
+            pauses.push(conflict.not_before.since(now) / 1_000);
+            now = conflict.not_before.after(5_000);
+        }
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]);
+        // A day of claims without end.
+        let day_ms = 24 * 3_600_000;
+        assert!(day_ms / LONGEST_PAUSE_MS < 150);
+        conflict.settled(conflict.not_before.after(LONGEST_PAUSE_MS + 1));
+        assert_eq!(conflict.pause_ms, FIRST_PAUSE_MS);
     }
 }

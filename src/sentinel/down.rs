@@ -248,9 +248,8 @@ impl Sentinel {
     /// When a peer is to be asked again, if at all.
     fn next_ask(&self, id: PeerId) -> Mono {
         let peer = &self.peers[id];
-        let asking = self.is_asking(peer.master)
-            && peer.asks_in_flight == 0
-            && self.usable(peer.base.link);
+        let asking =
+            self.is_asking(peer.master) && peer.asks_in_flight == 0 && self.usable(peer.base.link);
         if !asking {
             return NEVER;
         }
@@ -404,7 +403,7 @@ mod tests {
         for (leader, counts) in bad.map(|leader| (leader, false)).into_iter().chain([(PEER, true)])
         {
             let answer = Reply::Array(vec![Reply::Int(1), Reply::Bulk(leader), Reply::Int(7)]);
-            bench.call(|sentinel, cx| sentinel.ask_answered(cx, peer, (None, 0), &answer));
+            bench.call(|sentinel, cx| sentinel.ask_answered(cx, peer, (None, 0, false), &answer));
             let told = bench.sentinel.peers[peer].leader.as_deref() == Some(leader);
             assert_eq!(told, counts, "{leader:?}");
             assert_eq!(bench.log().len(), usize::from(counts), "{leader:?}");
@@ -422,7 +421,7 @@ mod tests {
             bench.call(|sentinel, cx| {
                 sentinel.masters[id].config_epoch = 7;
                 sentinel.masters[id].base.sdown.is = true;
-                sentinel.ask_answered(cx, peer, (None, config_epoch), answer);
+                sentinel.ask_answered(cx, peer, (None, config_epoch, false), answer);
             });
             (bench.sentinel.peers[peer].master_down, bench.sentinel.masters[id].odown.is)
         };

@@ -308,9 +308,9 @@ impl Sentinel {
     }
 
     fn abort_older(&mut self, cx: &mut Cx, id: MasterId, epoch: u64) -> bool {
-        let candidate = self.masters[id].failover.is_some_and(|failover| {
-            failover.state == State::WaitStart && failover.epoch < epoch
-        });
+        let candidate = self.masters[id]
+            .failover
+            .is_some_and(|failover| failover.state == State::WaitStart && failover.epoch < epoch);
         if candidate {
             self.abort_failover(cx, id, "-failover-abort-not-elected");
         }

@@ -66,11 +66,21 @@ pub struct Attempt {
 pub enum State {
     WaitStart,
     SelectSlave,
-    SendSlaveofNoOne { replica: ReplicaId },
-    WaitPromotion { replica: ReplicaId, next_info: Mono, info_gap_ms: u64 },
+    SendSlaveofNoOne {
+        replica: ReplicaId,
+    },
+    WaitPromotion {
+        replica: ReplicaId,
+        next_info: Mono,
+        info_gap_ms: u64,
+    },
     /// A conflict is settled by keeping the master, once it says that it is one. It was told to be
     /// one when it said otherwise.
-    KeepMaster { ordered: Option<Mono>, next_info: Mono, info_gap_ms: u64 },
+    KeepMaster {
+        ordered: Option<Mono>,
+        next_info: Mono,
+        info_gap_ms: u64,
+    },
 }
 
 impl State {

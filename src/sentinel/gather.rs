@@ -111,8 +111,8 @@ impl Sentinel {
 mod tests {
     use super::super::connect::Stage;
     use super::super::event::Event;
-    use super::super::link::Channel;
     use super::super::failover::Cause;
+    use super::super::link::Channel;
     use super::super::testing::{Bench, addr};
     use super::super::vote::Ask;
     use super::*;

@@ -45,10 +45,10 @@ pub struct VoteBook {
     /// Being saved, oldest first, epochs rising.
     pub pending: Vec<(Ticket, Vote)>,
     /// The epoch of the last vote that is announced with that for another name of this master.
-    told_with_other: u64,
+    pub(super) told_with_other: u64,
     /// The epoch of the last vote that was asked about another name, as far as we can tell: nobody
     /// is leading a failover of this one.
-    about_other: u64,
+    pub(super) about_other: u64,
 }
 
 impl VoteBook {

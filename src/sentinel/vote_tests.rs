@@ -2,7 +2,7 @@
 
 use super::epochs::{FREE_EPOCH, LAST_EPOCH, LOADED_EPOCH_MAX};
 use super::failover::Cause;
-use super::testing::Bench;
+use super::testing::{Bench, addr};
 use super::vote::*;
 
 const A: &[u8] = b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -28,7 +28,7 @@ fn save(bench: &mut Bench, ok: bool) -> bool {
 
 #[test]
 fn the_book_knows_what_is_durable_and_what_is_promised() {
-    let mut book = VoteBook { durable: vote(A, 3), pending: Vec::new() };
+    let mut book = VoteBook { durable: vote(A, 3), ..VoteBook::default() };
     assert_eq!((book.last_epoch(), book.latest()), (3, &vote(A, 3)));
     book.pending.push((Ticket(1), vote(B, 4)));
     book.pending.push((Ticket(2), vote(A, 6)));
@@ -251,4 +251,48 @@ fn votes_that_wait_for_a_slow_disk_are_bounded() {
     ask(&mut bench, 201, B);
     save(&mut bench, true);
     assert_eq!(bench.sentinel.vote_answer(id), vote(B, 201), "there is room again");
+}
+
+/// Who is told what, and which epochs are used up, where one node has two names.
+#[test]
+fn a_vote_counts_for_all_names_of_a_node() {
+    let mut bench = Bench::new();
+    let (one, two) = (bench.monitor(b"one"), bench.monitor(b"two"));
+    let last = |bench: &Bench| [one, two].map(|id| bench.sentinel.masters[id].vote.last_epoch());
+    ask(&mut bench, 5, A);
+    assert_eq!(last(&bench), [5, 5]);
+    assert!(save(&mut bench, true));
+    let told = AskOutcome::Answer { down: false, vote: vote(A, 5) };
+    assert_eq!(ask(&mut bench, 5, B), told);
+    // One of the names moves on; who asks about the old address may still mean it.
+    let elsewhere = addr("127.0.0.1", 7000);
+    bench.call(|sentinel, cx| sentinel.switch_to(cx, one, elsewhere));
+    assert_eq!(ask(&mut bench, 5, B), told);
+    ask(&mut bench, 6, B);
+    assert_eq!(last(&bench), [6, 6]);
+    assert!(save(&mut bench, true));
+    let about_one = Ask { ip: b"127.0.0.1", port: 7000, epoch: 6, runid: A, asker: None };
+    let outcome = bench.call(|sentinel, cx| sentinel.asked(cx, &about_one));
+    assert_eq!(outcome, AskOutcome::Answer { down: false, vote: vote(B, 6) });
+    // Nobody leads a failover of the name that moved on.
+    assert_eq!(bench.sentinel.masters[one].failover_start, None);
+}
+
+/// An own vote is for one name: only that one is a candidate. The other gives none in that epoch
+/// either, and none while the leader of the first acts.
+#[test]
+fn an_own_vote_uses_up_the_epoch_of_the_other_name() {
+    let mut bench = Bench::new();
+    let (one, two) = (bench.monitor(b"one"), bench.monitor(b"two"));
+    bench.call(|sentinel, cx| sentinel.start_failover(cx, two, Cause::Down));
+    assert!(save(&mut bench, true));
+    let own = vote(super::testing::OWN_ID, 1);
+    let told = AskOutcome::Answer { down: false, vote: own };
+    assert_eq!(ask(&mut bench, 1, A), told);
+    assert_eq!(bench.sentinel.masters[one].vote.last_epoch(), 0);
+    // A later epoch is given under both, and the candidate needs a new one.
+    assert_eq!(bench.sentinel.masters[two].failover.map(|failover| failover.epoch), None);
+    ask(&mut bench, 2, A);
+    assert_eq!(bench.sentinel.masters[one].vote.last_epoch(), 2);
+    assert_eq!(bench.sentinel.masters[two].vote.last_epoch(), 2);
 }
