@@ -5,6 +5,7 @@ use super::Sentinel;
 use super::Simulate;
 use super::action::Cx;
 use super::event::{Event, Subject};
+use super::failover::Cause;
 use super::instance::{Addr, InstId, MasterId};
 use super::link::LinkId;
 use super::log_limit::LineKind;
@@ -89,7 +90,7 @@ impl Sentinel {
         let name = self.masters[id].base.name.as_slice();
         let text = || [b"Executing user requested FAILOVER of '", name, b"'"].concat();
         cx.log_limited(LineKind::ForcedFailover, text);
-        self.start_failover(cx, id, true);
+        self.start_failover(cx, id, Cause::Forced);
         Ok(())
     }
 

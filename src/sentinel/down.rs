@@ -4,8 +4,8 @@
 use super::Sentinel;
 use super::action::Cx;
 use super::event::{Event, Subject};
-use super::failover::State;
-use super::instance::{InstId, MasterId, Peer, PeerId, Role};
+use super::failover::{Cause, State};
+use super::instance::{Addr, InstId, MasterId, Peer, PeerId, Role};
 use super::link::{Channel, Sent};
 use super::log_limit::LineKind;
 use super::timers::NEVER;
@@ -179,19 +179,51 @@ impl Sentinel {
             _ => None,
         };
         let told_epoch = vote_epoch.filter(|_| !defect(Defect::AskInNewestEpoch));
-        let ip = self.announced(&master.base.addr);
-        let port = master.base.addr.port.to_string();
-        let epoch = told_epoch.unwrap_or(self.current_epoch).to_string();
+        let epoch = told_epoch.unwrap_or(self.current_epoch);
+        let held = master.base.addr.clone();
+        // Whoever holds another address knows no master at ours.
+        let claim = self.claim_of(cx.now, id).filter(|_| vote_epoch.is_some());
+        let claim = claim.map(|claim| claim.addr.clone());
+        self.peers[id].ask_again = false;
+        self.peers[id].last_asked = Some(cx.now);
+        self.send_ask(cx, id, (vote_epoch, epoch), &held, false);
+        if let Some(addr) = claim.filter(|_| !defect(Defect::AskByOwnAddress)) {
+            self.send_ask(cx, id, (vote_epoch, epoch), &addr, true);
+        }
+    }
+
+    fn send_ask(
+        &mut self,
+        cx: &mut Cx,
+        id: PeerId,
+        (vote_epoch, epoch): (Option<u64>, u64),
+        about: &Addr,
+        claimed: bool,
+    ) {
+        // The first of two may have found the connection broken.
+        if !self.usable(self.peers[id].base.link) {
+            return;
+        }
+        let ip = self.announced(about);
+        let (port, epoch) = (about.port.to_string(), epoch.to_string());
         let myid = self.myid.clone();
         let runid: &[u8] = if vote_epoch.is_some() { &myid } else { b"*" };
         let verb: &[u8] = b"IS-MASTER-DOWN-BY-ADDR";
         let words = [b"SENTINEL", verb, &ip, port.as_bytes(), epoch.as_bytes(), runid];
-        let config_epoch = master.config_epoch;
-        let sent = Sent::Ask { peer: id, vote_epoch, config_epoch };
+        let config_epoch = self.masters[self.peers[id].master].config_epoch;
+        let sent = Sent::Ask { peer: id, vote_epoch, config_epoch, claimed };
         self.peers[id].asks_in_flight += 1;
-        self.peers[id].ask_again = false;
-        self.peers[id].last_asked = Some(cx.now);
         self.send(cx, InstId::Peer(id), Channel::Cmd, sent, &words);
+    }
+
+    /// Whether peers are asked again and again: about a master that is down, or for votes that
+    /// settle a conflict.
+    fn is_asking(&self, id: MasterId) -> bool {
+        let master = &self.masters[id];
+        let electing = master.failover.is_some_and(|failover| {
+            failover.cause == Cause::Conflict && failover.state == State::WaitStart
+        });
+        master.base.sdown.is || electing
     }
 
     /// Asks all connected peers at once, whatever is in flight.
@@ -216,9 +248,8 @@ impl Sentinel {
     /// When a peer is to be asked again, if at all.
     fn next_ask(&self, id: PeerId) -> Mono {
         let peer = &self.peers[id];
-        let asking = self.masters[peer.master].base.sdown.is
-            && peer.asks_in_flight == 0
-            && self.usable(peer.base.link);
+        let asking =
+            self.is_asking(peer.master) && peer.asks_in_flight == 0 && self.usable(peer.base.link);
         if !asking {
             return NEVER;
         }
@@ -253,7 +284,7 @@ impl Sentinel {
         &mut self,
         cx: &mut Cx,
         id: PeerId,
-        (vote_epoch, config_epoch): (Option<u64>, u64),
+        (vote_epoch, config_epoch, claimed): (Option<u64>, u64, bool),
         reply: &Reply,
     ) {
         let Some(peer) = self.peers.get_mut(id) else { return };
@@ -263,7 +294,9 @@ impl Sentinel {
         if let Reply::Array(items) = reply
             && let [Reply::Int(down), Reply::Bulk(leader), Reply::Int(epoch)] = items.as_slice()
         {
-            if config_epoch == self.masters[master].config_epoch {
+            if claimed {
+                // What it says of its own master says nothing of ours; only the vote counts.
+            } else if config_epoch == self.masters[master].config_epoch {
                 peer.last_ask_reply = cx.now;
                 peer.master_down = *down == 1;
                 peer.answer = Some(*down == 1);
@@ -282,7 +315,7 @@ impl Sentinel {
                 self.note_peer_vote(cx, id, leader, *epoch as u64);
             }
         }
-        if again && self.masters[master].base.sdown.is && self.tilt.since.is_none() {
+        if again && self.is_asking(master) && self.tilt.since.is_none() {
             self.ask_peer(cx, id);
         }
         self.arm(cx.now, InstId::Peer(id));
@@ -370,7 +403,7 @@ mod tests {
         for (leader, counts) in bad.map(|leader| (leader, false)).into_iter().chain([(PEER, true)])
         {
             let answer = Reply::Array(vec![Reply::Int(1), Reply::Bulk(leader), Reply::Int(7)]);
-            bench.call(|sentinel, cx| sentinel.ask_answered(cx, peer, (None, 0), &answer));
+            bench.call(|sentinel, cx| sentinel.ask_answered(cx, peer, (None, 0, false), &answer));
             let told = bench.sentinel.peers[peer].leader.as_deref() == Some(leader);
             assert_eq!(told, counts, "{leader:?}");
             assert_eq!(bench.log().len(), usize::from(counts), "{leader:?}");
@@ -388,7 +421,7 @@ mod tests {
             bench.call(|sentinel, cx| {
                 sentinel.masters[id].config_epoch = 7;
                 sentinel.masters[id].base.sdown.is = true;
-                sentinel.ask_answered(cx, peer, (None, config_epoch), answer);
+                sentinel.ask_answered(cx, peer, (None, config_epoch, false), answer);
             });
             (bench.sentinel.peers[peer].master_down, bench.sentinel.masters[id].odown.is)
         };

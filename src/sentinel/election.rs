@@ -18,8 +18,7 @@ use std::collections::BTreeMap;
 
 use super::Sentinel;
 use super::action::Cx;
-use super::event::Event;
-use super::failover::{Failover, State};
+use super::failover::{Cause, Failover, State};
 use super::instance::{InstId, MasterId, Peer, PeerId, Role};
 use super::log_limit::LineKind;
 use super::timers::NEVER;
@@ -140,19 +139,19 @@ pub fn judge(voters: usize, quorum: usize, mine: usize, best_other: usize, open:
 }
 
 impl Sentinel {
-    fn step_of(&self, id: MasterId) -> u64 {
+    pub(super) fn step_of(&self, id: MasterId) -> u64 {
         let trips = self.peers_of(id).filter_map(|peer| self.links[peer.base.link].rtt_8th_ms);
         step_ms(trips.max().unwrap_or(0), self.saves.took_ms())
     }
 
     /// Whether a peer would answer: connected, and no PING outstanding for over two periods.
-    fn is_live(&self, now: Mono, peer: &Peer) -> bool {
+    pub(super) fn is_live(&self, now: Mono, peer: &Peer) -> bool {
         let link = &self.links[peer.base.link];
         let period_ms = self.ping_period_ms(InstId::Peer(peer.id));
         link.connected() && link.unanswered_ms(now) <= 2 * period_ms
     }
 
-    fn majority_is_live(&self, now: Mono, id: MasterId) -> bool {
+    pub(super) fn majority_is_live(&self, now: Mono, id: MasterId) -> bool {
         let live = self.peers_of(id).filter(|peer| self.is_live(now, peer)).count() + 1;
         let voters = self.masters[id].peers.len() + 1;
         live > voters / 2
@@ -174,9 +173,7 @@ impl Sentinel {
             false => &master.odown,
         };
         let (true, Some(odown_since)) = (odown.is, odown.since) else { return NEVER };
-        // A vote for another that is being saved: wait for how that ends.
-        let promised = master.vote.latest().leader.as_ref().is_some_and(|id| *id != self.myid);
-        let waits = master.failover.is_some() || (promised && !master.vote.pending.is_empty());
+        let waits = master.failover.is_some() || self.waits_for_vote(id);
         if waits || self.next_epoch(now, id).is_none() {
             return NEVER;
         }
@@ -184,6 +181,13 @@ impl Sentinel {
         let plain = odown_since.max(self.next_attempt(id)).after(steps);
         let lost = self.leader_lost(id).map_or(NEVER, |at| odown_since.max(at).after(steps));
         plain.min(lost).min(self.early_retry(now, id))
+    }
+
+    /// A vote for another is being saved: wait for how that ends.
+    pub(super) fn waits_for_vote(&self, id: MasterId) -> bool {
+        let book = &self.masters[id].vote;
+        let promised = book.latest().leader.as_ref().is_some_and(|id| *id != self.myid);
+        promised && !book.pending.is_empty()
     }
 
     fn stagger_now(&self, now: Mono, id: MasterId) -> u64 {
@@ -232,7 +236,7 @@ impl Sentinel {
     }
 
     /// When C's rule allows the next attempt.
-    fn next_attempt(&self, id: MasterId) -> Mono {
+    pub(super) fn next_attempt(&self, id: MasterId) -> Mono {
         let master = &self.masters[id];
         let wait_ms = master.options.failover_timeout_ms.saturating_mul(2);
         master.failover_start.map_or(Mono(0), |start| start.after(wait_ms))
@@ -269,7 +273,14 @@ impl Sentinel {
     /// Starts a failover if its time has come; logs once if it must wait for long.
     pub(super) fn consider_start(&mut self, cx: &mut Cx, id: MasterId) {
         if self.start_due(cx.now, id) <= cx.now {
-            self.start_failover(cx, id, false);
+            self.start_failover(cx, id, Cause::Down);
+            return;
+        }
+        if self.settle_due(cx.now, id) <= cx.now {
+            if self.masters[id].election.attempts == 0 {
+                self.log_conflict(cx, id);
+            }
+            self.start_failover(cx, id, Cause::Conflict);
             return;
         }
         let next = self.next_attempt(id);
@@ -301,14 +312,25 @@ impl Sentinel {
         let master = &mut self.masters[id];
         master.failover_start = Some(start);
         master.election = Election { voted_for, ..Election::default() };
-        if let Some(failover) = &master.failover
-            && failover.state == State::WaitStart
-            && failover.epoch < epoch
-        {
-            master.failover = None;
-            let event = Event::warning("-failover-abort-not-elected");
-            self.plain_event(cx, event, InstId::Master(id));
+        self.abort_older(cx, id, epoch);
+    }
+
+    /// Our vote in that epoch went to somebody who replaces another master: if we are a candidate
+    /// in an older one, we need a new one.
+    pub(super) fn give_up_older(&mut self, cx: &mut Cx, id: MasterId, epoch: u64) {
+        if self.abort_older(cx, id, epoch) {
+            self.schedule_retry(cx, id, 0);
         }
+    }
+
+    fn abort_older(&mut self, cx: &mut Cx, id: MasterId, epoch: u64) -> bool {
+        let candidate = self.masters[id]
+            .failover
+            .is_some_and(|failover| failover.state == State::WaitStart && failover.epoch < epoch);
+        if candidate {
+            self.abort_failover(cx, id, "-failover-abort-not-elected");
+        }
+        candidate
     }
 
     /// One look at the votes in wait_start.
@@ -317,7 +339,7 @@ impl Sentinel {
         let counted = if defect(Defect::CountUnsavedVote) { own.latest() } else { &own.durable };
         let own_saved =
             counted.epoch == failover.epoch && counted.leader.as_ref() == Some(&self.myid);
-        if failover.forced {
+        if failover.cause == Cause::Forced {
             match own_saved {
                 true => self.elected(cx, id),
                 false => self.check_election_timeout(cx, id, failover),

@@ -18,19 +18,30 @@ use crate::util::defect::{Defect, defect};
 use crate::util::time::Mono;
 
 /// INFO after the promotion was asked for: first after this, then doubling, at most
-/// [`PROMOTION_INFO_MAX_MS`] apart.
-const PROMOTION_INFO_FIRST_MS: u64 = 2;
-const PROMOTION_INFO_MAX_MS: u64 = 100;
+/// [`INFO_GAP_MAX_MS`] apart.
+pub(super) const INFO_GAP_FIRST_MS: u64 = 2;
+pub(super) const INFO_GAP_MAX_MS: u64 = 100;
 /// Exit code of SENTINEL SIMULATE-FAILURE.
 const SIMULATED_CRASH_CODE: i32 = 99;
 /// More states than a failover can pass through in one turn.
 const MAX_STEPS_PER_TURN: usize = 8;
 
+/// Why there is a failover.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// The master is objectively down.
+    Down,
+    /// SENTINEL FAILOVER: without an election.
+    Forced,
+    /// One config epoch has two addresses, see [`super::conflict`].
+    Conflict,
+}
+
 /// A failover in progress, from its start to the switch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Failover {
     pub epoch: u64,
-    pub forced: bool,
+    pub cause: Cause,
     pub started: Mono,
     pub state: State,
     pub state_since: Mono,
@@ -56,8 +67,21 @@ pub struct Attempt {
 pub enum State {
     WaitStart,
     SelectSlave,
-    SendSlaveofNoOne { replica: ReplicaId },
-    WaitPromotion { replica: ReplicaId, next_info: Mono, info_gap_ms: u64 },
+    SendSlaveofNoOne {
+        replica: ReplicaId,
+    },
+    WaitPromotion {
+        replica: ReplicaId,
+        next_info: Mono,
+        info_gap_ms: u64,
+    },
+    /// A conflict is settled by keeping the master, once it says that it is one. It was told to be
+    /// one when it said otherwise.
+    KeepMaster {
+        ordered: Option<Mono>,
+        next_info: Mono,
+        info_gap_ms: u64,
+    },
 }
 
 impl State {
@@ -66,7 +90,7 @@ impl State {
         match *self {
             State::SendSlaveofNoOne { replica } => Some(replica),
             State::WaitPromotion { replica, .. } => Some(replica),
-            State::WaitStart | State::SelectSlave => None,
+            State::WaitStart | State::SelectSlave | State::KeepMaster { .. } => None,
         }
     }
 }
@@ -75,7 +99,7 @@ impl State {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reconf {
     pub since: Mono,
-    pub forced: bool,
+    pub cause: Cause,
     /// The old master, told to follow beside the count of parallel-syncs.
     pub old_master: Option<ReplicaId>,
 }
@@ -112,11 +136,12 @@ impl Sentinel {
             State::WaitStart => self.count_votes(cx, id, &failover),
             State::SelectSlave => self.select_slave(cx, id, &failover),
             State::SendSlaveofNoOne { replica } => self.promote(cx, id, &failover, replica),
+            State::KeepMaster { .. } => self.keep_master(cx, id, &failover),
             State::WaitPromotion { replica, next_info, info_gap_ms } => {
                 if self.failover_timed_out(cx, id, &failover) {
                     self.abort_and_retry(cx, id, "-failover-abort-slave-timeout");
                 } else if next_info <= cx.now {
-                    let info_gap_ms = (info_gap_ms * 2).min(PROMOTION_INFO_MAX_MS);
+                    let info_gap_ms = (info_gap_ms * 2).min(INFO_GAP_MAX_MS);
                     let next_info = cx.now.after(info_gap_ms);
                     let state = State::WaitPromotion { replica, next_info, info_gap_ms };
                     self.set_failover_state(id, state, failover.state_since);
@@ -130,7 +155,8 @@ impl Sentinel {
     pub(super) fn failover_due(&self, now: Mono, id: MasterId) -> Mono {
         let master = &self.masters[id];
         let Some(failover) = &master.failover else {
-            return self.start_due(now, id).min(self.reconf_due(id));
+            let start = self.start_due(now, id).min(self.settle_due(now, id));
+            return start.min(self.reconf_due(id));
         };
         let timeout = failover.state_since.after(master.options.failover_timeout_ms + 1);
         match failover.state {
@@ -140,13 +166,15 @@ impl Sentinel {
                 retry if retry > now => timeout.min(retry),
                 _ => timeout,
             },
-            State::WaitPromotion { next_info, .. } => timeout.min(next_info),
+            State::WaitPromotion { next_info, .. } | State::KeepMaster { next_info, .. } => {
+                timeout.min(next_info)
+            }
         }
     }
 
     /// Starts a failover in a new epoch, if one is left; the own vote is saved while the others are
     /// asked.
-    pub(super) fn start_failover(&mut self, cx: &mut Cx, id: MasterId, forced: bool) {
+    pub(super) fn start_failover(&mut self, cx: &mut Cx, id: MasterId, cause: Cause) {
         let Some(epoch) = self.next_epoch(cx.now, id) else { return };
         self.end_reconf(cx, id);
         if epoch > self.current_epoch {
@@ -164,15 +192,18 @@ impl Sentinel {
         let (started, state_since) = (now, now);
         let attempt = Attempt::default();
         let failover =
-            Failover { epoch, forced, started, state, state_since, promotion_since, attempt };
+            Failover { epoch, cause, started, state, state_since, promotion_since, attempt };
         master.failover = Some(failover);
         self.plain_event(cx, Event::warning("+try-failover"), InstId::Master(id));
         let myid = self.myid.clone();
         self.record_vote(cx, id, myid, epoch);
-        if self.masters[id].base.sdown.is {
+        if self.masters[id].base.sdown.is || cause == Cause::Conflict {
             self.ask_all(cx, id);
         }
-        if forced {
+        if cause == Cause::Conflict {
+            self.send_info(cx, InstId::Master(id));
+        }
+        if cause != Cause::Down {
             // As sdown would have done.
             self.ask_replicas_info(cx, id);
             self.read_all_hellos(cx, id);
@@ -191,7 +222,7 @@ impl Sentinel {
         if failover.epoch != epoch || failover.state != State::WaitStart {
             return;
         }
-        if failover.forced {
+        if failover.cause == Cause::Forced {
             self.elected(cx, id);
         } else {
             self.abort_and_retry(cx, id, "-failover-abort-not-elected");
@@ -219,7 +250,7 @@ impl Sentinel {
         cx.exit(SIMULATED_CRASH_CODE, false);
     }
 
-    fn set_failover_state(&mut self, id: MasterId, state: State, since: Mono) {
+    pub(super) fn set_failover_state(&mut self, id: MasterId, state: State, since: Mono) {
         if let Some(failover) = &mut self.masters[id].failover {
             failover.state = state;
             failover.state_since = since;
@@ -227,35 +258,49 @@ impl Sentinel {
     }
 
     fn select_slave(&mut self, cx: &mut Cx, id: MasterId, failover: &Failover) {
+        if failover.cause == Cause::Conflict {
+            self.select_contender(cx, id, failover);
+            return;
+        }
         let fault = self.fault_time(id, failover.started);
         let candidates = self.candidates(cx.now, id, fault);
         let limits = self.select_limits(cx.now, id);
-        match choose(&candidates, &limits, cx.now.since(failover.state_since)) {
+        let claimed = self.claimed_master(cx.now, id, fault);
+        let claimed = claimed.filter(|_| failover.cause == Cause::Down).map(Choice::Take);
+        let waited_ms = cx.now.since(failover.state_since);
+        match claimed.unwrap_or_else(|| choose(&candidates, &limits, waited_ms)) {
             Choice::Wait => {}
             Choice::Nobody => {
                 self.masters[id].election.needs_replica = true;
                 self.abort_and_retry(cx, id, "-failover-abort-no-good-slave");
             }
-            Choice::Take(replica) => {
-                let inst = InstId::Replica(replica);
-                self.plain_event(cx, Event::warning("+selected-slave"), inst);
-                self.set_failover_state(id, State::SendSlaveofNoOne { replica }, cx.now);
-                let event = Event::notice("+failover-state-send-slaveof-noone");
-                self.plain_event(cx, event, inst);
-            }
+            Choice::Take(replica) => self.selected(cx, id, replica),
         }
     }
 
-    fn failover_timed_out(&self, cx: &Cx, id: MasterId, failover: &Failover) -> bool {
+    pub(super) fn selected(&mut self, cx: &mut Cx, id: MasterId, replica: ReplicaId) {
+        let inst = InstId::Replica(replica);
+        self.plain_event(cx, Event::warning("+selected-slave"), inst);
+        self.set_failover_state(id, State::SendSlaveofNoOne { replica }, cx.now);
+        let event = Event::notice("+failover-state-send-slaveof-noone");
+        self.plain_event(cx, event, inst);
+    }
+
+    pub(super) fn failover_timed_out(&self, cx: &Cx, id: MasterId, failover: &Failover) -> bool {
         cx.now.since(failover.state_since) > self.masters[id].options.failover_timeout_ms
     }
 
-    fn promote(&mut self, cx: &mut Cx, id: MasterId, failover: &Failover, replica: ReplicaId) {
-        // A vote for a newer epoch was given meanwhile: its leader may be at work already.
+    /// A vote for a newer epoch was given meanwhile: its leader may be at work already.
+    pub(super) fn has_voted_since(&self, id: MasterId, failover: &Failover) -> bool {
         let voted_epoch = self.masters[id].vote.last_epoch();
+        let elected = failover.cause != Cause::Forced;
         let voted_since =
-            voted_epoch > failover.epoch || (voted_epoch != failover.epoch && !failover.forced);
-        if voted_since && !defect(Defect::PromoteAfterNewerVote) {
+            voted_epoch > failover.epoch || (voted_epoch != failover.epoch && elected);
+        voted_since && !defect(Defect::PromoteAfterNewerVote)
+    }
+
+    fn promote(&mut self, cx: &mut Cx, id: MasterId, failover: &Failover, replica: ReplicaId) {
+        if self.has_voted_since(id, failover) {
             self.abort_failover(cx, id, "-failover-abort-not-elected");
             return;
         }
@@ -275,7 +320,7 @@ impl Sentinel {
         if attempt.retry.until() > cx.now || !self.usable(self.base(inst).link) {
             return;
         }
-        let info_gap_ms = PROMOTION_INFO_FIRST_MS;
+        let info_gap_ms = INFO_GAP_FIRST_MS;
         let next_info = cx.now.after(info_gap_ms);
         let state = State::WaitPromotion { replica, next_info, info_gap_ms };
         // Before sending: a connection that breaks in it puts the state back.
@@ -312,6 +357,7 @@ impl Sentinel {
     /// The chosen replica reports master: switch at once, tell everybody, then see to the rest.
     pub(super) fn promoted(&mut self, cx: &mut Cx, id: MasterId, replica: ReplicaId) {
         let Some(failover) = self.masters[id].failover else { return };
+        self.conflict_settled(cx.now, id);
         if !defect(Defect::PromoteWithoutEpoch) {
             self.masters[id].config_epoch = failover.epoch;
         }
@@ -327,14 +373,23 @@ impl Sentinel {
         self.queue_reconfig_script(cx, id, b"leader", from.clone(), to.clone());
         self.switch_event(cx, id, &from, &to);
         let old_master = self.switch_to(cx, id, new);
-        let (since, forced) = (cx.now, failover.forced);
-        self.masters[id].reconf = Some(Reconf { since, forced, old_master });
+        self.begin_reconf(cx.now, id, failover.cause, old_master);
         self.saves.at_once(cx.now);
         self.hello_to_all(cx, id);
         if let Some(old_master) = old_master {
             self.demote(cx, id, old_master);
         }
         self.step_reconf(cx, id);
+    }
+
+    pub(super) fn begin_reconf(
+        &mut self,
+        now: Mono,
+        id: MasterId,
+        cause: Cause,
+        old_master: Option<ReplicaId>,
+    ) {
+        self.masters[id].reconf = Some(Reconf { since: now, cause, old_master });
     }
 
     /// Tells the old master to follow; a frozen one does so the moment it wakes.
@@ -362,7 +417,7 @@ impl Sentinel {
         self.plain_event(cx, Event::warning(name), InstId::Master(id));
     }
 
-    fn abort_and_retry(&mut self, cx: &mut Cx, id: MasterId, name: &'static str) {
+    pub(super) fn abort_and_retry(&mut self, cx: &mut Cx, id: MasterId, name: &'static str) {
         self.abort_failover(cx, id, name);
         self.schedule_retry(cx, id, Retry::Ranked(0));
     }

@@ -1,7 +1,7 @@
 #![forbid(unsafe_code)]
 
 use super::connect::Stage;
-use super::failover::{Attempt, Failover, State};
+use super::failover::{Attempt, Cause, Failover, State};
 use super::instance::{InstId, MasterId, ReplicaId};
 use super::link::{Channel, Conn};
 use super::testing::{Bench, addr};
@@ -34,7 +34,7 @@ fn a_promotion_that_is_asked_for_again_has_no_more_time() {
     let began = bench.now;
     bench.sentinel.masters[master].failover = Some(Failover {
         epoch: 1,
-        forced: true,
+        cause: Cause::Forced,
         started: began,
         state: State::SendSlaveofNoOne { replica },
         state_since: began,
@@ -63,7 +63,7 @@ fn what_would_be_given_up_at_once_is_not_sent() {
     let (mut bench, master, replica) = with_replica();
     bench.sentinel.masters[master].failover = Some(Failover {
         epoch: 1,
-        forced: true,
+        cause: Cause::Forced,
         started: bench.now,
         state: State::SendSlaveofNoOne { replica },
         state_since: bench.now,

@@ -111,6 +111,7 @@ impl Sentinel {
 mod tests {
     use super::super::connect::Stage;
     use super::super::event::Event;
+    use super::super::failover::Cause;
     use super::super::link::Channel;
     use super::super::testing::{Bench, addr};
     use super::super::vote::Ask;
@@ -204,7 +205,7 @@ mod tests {
     #[test]
     fn a_forced_failover_wants_every_hello() {
         let (mut bench, master, link) = gathering();
-        bench.call(|sentinel, cx| sentinel.start_failover(cx, master, true));
+        bench.call(|sentinel, cx| sentinel.start_failover(cx, master, Cause::Forced));
         assert_eq!(gathers(&bench, link), Some(false));
     }
 }

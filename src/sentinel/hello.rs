@@ -184,6 +184,8 @@ impl Sentinel {
         let older = hello.master_config_epoch < held && defect(Defect::BelieveOldHello);
         if accepted && (hello.master_config_epoch > held || older) {
             self.adopt_config(cx, master, peer, &hello, text);
+        } else if accepted && hello.master_config_epoch == held {
+            self.note_claim(cx, (master, peer), hello.master_ip, hello.master_port);
         } else if self.names.cached(hello.master_ip).is_none()
             && !self.masters[master].base.addr.is_at(hello.master_ip, hello.master_port)
         {
@@ -354,6 +356,7 @@ impl Sentinel {
             return;
         };
         let new = Addr { host: hello.master_ip.to_vec(), ip: Some(ip), port: hello.master_port };
+        self.conflict_settled(cx.now, id);
         // It was current for its leader, whatever the sender says.
         if hello.master_config_epoch > self.current_epoch {
             self.raise_epoch(cx, id, hello.master_config_epoch);

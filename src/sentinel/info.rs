@@ -37,6 +37,8 @@ pub struct InfoView<'a> {
     pub master_link_up: Option<bool>,
     pub priority: Option<u32>,
     pub repl_offset: Option<u64>,
+    /// How far its own stream is, whatever its role.
+    pub stream_offset: Option<u64>,
     pub announced: Option<bool>,
     pub loading: Option<bool>,
     pub async_loading: Option<bool>,
@@ -61,6 +63,7 @@ impl<'a> InfoView<'a> {
             b"role" if value == b"slave" => self.role = Some(Role::Slave),
             b"loading" => self.loading = Some(value == b"1"),
             b"async_loading" => self.async_loading = Some(value == b"1"),
+            b"master_repl_offset" => self.stream_offset = parse_u64(value),
             b"master_link_down_since_seconds" => {
                 let seconds = parse_i64(value).unwrap_or(0);
                 self.master_link_down_ms = seconds.saturating_mul(1_000);
@@ -122,6 +125,7 @@ impl Sentinel {
         if let Some(data) = self.data_mut(inst) {
             data.info_refresh = Some(cx.now);
             data.info_text = kept;
+            data.stream_offset = view.stream_offset.unwrap_or(data.stream_offset);
         }
         self.note_run_id(cx, inst, &view);
         self.note_loading(cx, inst, &view);
@@ -150,8 +154,12 @@ impl Sentinel {
         let Some(role) = self.data(inst).map(|data| data.role_reported) else { return };
         match (inst, role) {
             (InstId::Replica(replica), Role::Master) => {
+                let master = self.replicas[replica].master;
                 self.repeat_order(cx, replica, false);
                 self.replica_says_master(cx, replica);
+                if self.is_disputed(cx.now, master) {
+                    self.master_progress(cx, master);
+                }
             }
             (InstId::Replica(replica), Role::Slave) => self.replica_says_slave(cx, replica),
             (InstId::Master(master), _) => {
@@ -284,7 +292,7 @@ impl Sentinel {
         let wait_ms = self.doubt_ms();
         let reported_ms = cx.now.since(self.replicas[id].data.role_reported_since);
         let quiet = self.no_down_within(cx, InstId::Replica(id), wait_ms);
-        let left = defect(Defect::LeaveStrayMaster);
+        let left = defect(Defect::LeaveStrayMaster) || self.is_rival(cx.now, id);
         if self.looks_sane(cx, master) && quiet && reported_ms > wait_ms && !left {
             self.follow_master(cx, id, "+convert-to-slave");
         }

@@ -22,7 +22,8 @@ fn a_master_with_two_replicas() {
     let slaves: Vec<(&[u8], u16)> = vec![(b"10.0.0.1", 6380), (b"10.0.0.2", 6381)];
     let run_id = Some(RUN_ID.as_bytes());
     let role = Some(Role::Master);
-    assert_eq!(view, InfoView { run_id, role, slaves, ..InfoView::default() });
+    let stream_offset = Some(14);
+    assert_eq!(view, InfoView { run_id, role, slaves, stream_offset, ..InfoView::default() });
 }
 
 #[test]
@@ -31,7 +32,7 @@ fn a_replica_with_all_its_lines() {
         "run_id:{RUN_ID}\r\nrole:slave\r\nmaster_host:10.0.0.9\r\nmaster_port:6379\r\n\
          master_link_status:down\r\nmaster_link_down_since_seconds:12\r\n\
          slave_repl_offset:4096\r\nslave_priority:10\r\nreplica_announced:0\r\n\
-         loading:0\r\nasync_loading:1\r\n"
+         loading:0\r\nasync_loading:1\r\nmaster_repl_offset:4100\r\n"
     );
     let expected = InfoView {
         run_id: Some(RUN_ID.as_bytes()),
@@ -43,6 +44,7 @@ fn a_replica_with_all_its_lines() {
         master_link_up: Some(false),
         priority: Some(10),
         repl_offset: Some(4_096),
+        stream_offset: Some(4_100),
         announced: Some(false),
         loading: Some(false),
         async_loading: Some(true),

@@ -97,6 +97,8 @@ pub struct DataState {
     pub info_ahead_ms: u64,
     /// The cached text.
     pub info_text: InfoText,
+    /// How far its replication stream is, as it says (`master_repl_offset`).
+    pub stream_offset: u64,
     pub role_reported: Role,
     pub role_reported_since: Mono,
     pub loading: Loading,
@@ -137,6 +139,7 @@ pub struct Master {
     /// By run id.
     pub peers: BTreeMap<Vec<u8>, PeerId>,
     pub config_epoch: u64,
+    pub conflict: super::conflict::Conflict,
     pub vote: super::vote::VoteBook,
     /// Start time of the last attempt, ours or one we voted for: origin of the next-attempt delay.
     pub failover_start: Option<Mono>,
@@ -188,6 +191,8 @@ pub struct Peer {
     pub master: MasterId,
     pub base: Base,
     pub last_hello: Mono,
+    /// It holds another address for the master.
+    pub claim: Option<Box<super::conflict::Claim>>,
     /// It says that the master is down.
     pub master_down: bool,
     /// What it answered since the present sdown began; `None`: nothing yet.

@@ -51,11 +51,13 @@ pub enum Sent {
         plain: bool,
     },
     /// IS-MASTER-DOWN-BY-ADDR on behalf of this peer entry; with the epoch if it asks for a vote,
-    /// and the config epoch of the address that it asks about.
+    /// and the config epoch of the address that it asks about. `claimed`: not the address that we
+    /// hold, but the one that the peer holds.
     Ask {
         peer: PeerId,
         vote_epoch: Option<u64>,
         config_epoch: u64,
+        claimed: bool,
     },
 }
 

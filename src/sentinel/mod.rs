@@ -8,7 +8,8 @@
 //!   [`gather`] reads it in larger pieces, [`places`] finds masters by address; [`thresholds`]:
 //!   from which size on commands are bundled and hellos gathered.
 //! - [`info`] (5) with [`info_text`], [`hello`] (6), [`down`] (7), [`vote`] (8), [`epochs`].
-//! - [`election`], [`failover`], [`select`], [`orders`] (9), [`topology`] (10), [`tilt`] (11).
+//! - [`election`], [`failover`], [`conflict`], [`select`], [`orders`] (9), [`topology`] (10),
+//!   [`tilt`] (11).
 //! - [`event`], [`log_limit`], [`scripts`], [`saves`]: what leaves the core. [`command`]: what
 //!   operators ask for.
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@
 pub mod action;
 pub mod addresses;
 pub mod command;
+pub mod conflict;
 pub mod connect;
 pub mod down;
 pub mod election;

@@ -1,6 +1,6 @@
 #![forbid(unsafe_code)]
 
-use super::failover::{Attempt, Failover, State};
+use super::failover::{Attempt, Cause, Failover, State};
 use super::instance::{InstId, Loading, MasterId, ReplicaId};
 use super::link::{Channel, Conn, LinkId};
 use super::orders::*;
@@ -104,7 +104,7 @@ impl Stage {
         entry.failover_start = Some(now);
         entry.failover = Some(Failover {
             epoch: EPOCH,
-            forced: true,
+            cause: Cause::Forced,
             started: now,
             state,
             state_since: now,

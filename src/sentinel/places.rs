@@ -21,7 +21,7 @@ const SAME_START_MAX: usize = 4;
 pub struct Places {
     masters_by_ip: BTreeSet<(IpAddr, u16, MasterId)>,
     /// No two replicas of a master have the same IP and port.
-    replicas_by_ip: BTreeMap<(MasterId, IpAddr, u16), ReplicaId>,
+    replicas_by_ip: BTreeMap<(IpAddr, u16, MasterId), ReplicaId>,
     /// All instances whose host is a name, by that name in lower case.
     named: BTreeSet<(Vec<u8>, u16, InstId)>,
 }
@@ -44,7 +44,7 @@ impl Places {
                 self.masters_by_ip.insert((ip, addr.port, id));
             }
             (InstId::Replica(id), Some(ip)) => {
-                self.replicas_by_ip.insert((master, ip, addr.port), id);
+                self.replicas_by_ip.insert((ip, addr.port, master), id);
             }
             _ => {}
         }
@@ -60,7 +60,7 @@ impl Places {
                 self.masters_by_ip.remove(&(ip, addr.port, id));
             }
             (InstId::Replica(_), Some(ip)) => {
-                self.replicas_by_ip.remove(&(master, ip, addr.port));
+                self.replicas_by_ip.remove(&(ip, addr.port, master));
             }
             _ => {}
         }
@@ -85,7 +85,14 @@ impl Places {
 
     /// The replica of a master at an IP and port.
     pub(super) fn replica_at(&self, master: MasterId, ip: IpAddr, port: u16) -> Option<ReplicaId> {
-        self.replicas_by_ip.get(&(master, ip, port)).copied()
+        self.replicas_by_ip.get(&(ip, port, master)).copied()
+    }
+
+    /// The masters that have a replica at an IP and port.
+    fn masters_of_replicas_at(&self, ip: IpAddr, port: u16) -> impl Iterator<Item = MasterId> {
+        let (first, last) = (MasterId(0), MasterId(u64::MAX));
+        let all = self.replicas_by_ip.range((ip, port, first)..=(ip, port, last));
+        all.map(|((.., id), _)| *id)
     }
 
     /// The instances whose host is that name.
@@ -112,9 +119,18 @@ impl Places {
 }
 
 impl Sentinel {
-    /// The master at an address: the first by name, if several share it.
-    pub(super) fn master_at(&self, ip: Option<IpAddr>, host: &[u8], port: u16) -> Option<MasterId> {
-        self.places.masters_at(ip, host, port).min_by_key(|id| &self.masters[*id].base.name)
+    /// The masters at an address, by name: the same one may be watched under several.
+    pub(super) fn masters_at(&self, ip: Option<IpAddr>, host: &[u8], port: u16) -> Vec<MasterId> {
+        let found: BTreeSet<MasterId> = self.places.masters_at(ip, host, port).collect();
+        let mut found: Vec<MasterId> = found.into_iter().collect();
+        found.sort_by_key(|id| &self.masters[*id].base.name);
+        found
+    }
+
+    /// The masters among whose nodes, as far as we know, is one at this IP, besides those `at` it.
+    pub(super) fn masters_around(&self, ip: IpAddr, port: u16, at: &[MasterId]) -> Vec<MasterId> {
+        let around = self.places.masters_of_replicas_at(ip, port);
+        around.filter(|id| !at.contains(id)).collect()
     }
 
     /// The replica of a master at an address, as [`Addr::same`] compares them. A host name counts
@@ -229,22 +245,21 @@ mod tests {
         let first = bench.monitor(b"one");
         let at = bench.sentinel.masters[first].base.addr.clone();
         let find =
-            |bench: &Bench, addr: &Addr| bench.sentinel.master_at(addr.ip, &addr.host, addr.port);
-        assert_eq!(find(&bench, &at), Some(first));
+            |bench: &Bench, addr: &Addr| bench.sentinel.masters_at(addr.ip, &addr.host, addr.port);
+        assert_eq!(find(&bench, &at).first(), Some(&first));
         let elsewhere = addr("10.9.9.9", Some("10.9.9.9"), 7000);
         bench.call(|sentinel, cx| sentinel.switch_to(cx, first, elsewhere.clone()));
-        assert_eq!(find(&bench, &elsewhere), Some(first));
-        assert_eq!(
-            find(&bench, &at),
-            (at == bench.sentinel.masters[second].base.addr).then_some(second)
-        );
+        assert_eq!(find(&bench, &elsewhere), [first]);
+        let shared = at == bench.sentinel.masters[second].base.addr;
+        assert_eq!(find(&bench, &at), shared.then_some(second).as_slice());
+        assert_eq!(bench.sentinel.masters_around(at.ip.unwrap(), at.port, &[second]), [first]);
         let ip = "10.9.9.8".parse().unwrap();
         bench.call(|sentinel, cx| sentinel.set_ip(cx, InstId::Master(first), ip));
         let moved = addr("10.9.9.8", Some("10.9.9.8"), 7000);
-        assert_eq!(find(&bench, &moved), Some(first));
+        assert_eq!(find(&bench, &moved), [first]);
         assert_eq!(bench.sentinel.check_indexes(), Ok(()));
         bench.call(|sentinel, cx| sentinel.remove_master(cx, first));
-        assert_eq!(find(&bench, &moved), None);
+        assert_eq!(find(&bench, &moved), []);
         assert_eq!(bench.sentinel.check_indexes(), Ok(()));
     }
 }

@@ -53,14 +53,14 @@ impl Sentinel {
                 self.order_answered(cx, link_id, (inst, order, step, plain), reply);
             }
             Sent::Subscribe => self.subscribe_answered(cx, link_id, reply),
-            Sent::Ask { peer, vote_epoch, config_epoch } => {
+            Sent::Ask { peer, vote_epoch, config_epoch, claimed } => {
                 match reply {
                     Reply::Error(error) => self.refused(cx, link_id, Command::Ask, error),
                     _ => {
                         self.accepted(cx, link_id, Command::Ask);
                     }
                 }
-                self.ask_answered(cx, peer, (vote_epoch, config_epoch), reply);
+                self.ask_answered(cx, peer, (vote_epoch, config_epoch, claimed), reply);
             }
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::Sentinel;
 use super::action::Cx;
+use super::conflict::Conflict;
 use super::election::Election;
 use super::event::Event;
 use super::info_text::InfoText;
@@ -49,6 +50,7 @@ impl DataState {
             info_retry: Backoff::default(),
             info_ahead_ms: 0,
             info_text: InfoText::default(),
+            stream_offset: 0,
             role_reported: role,
             role_reported_since: now,
             loading: Loading::No,
@@ -87,6 +89,7 @@ impl Sentinel {
                 replicas: BTreeMap::new(),
                 peers: BTreeMap::new(),
                 config_epoch: 0,
+                conflict: Conflict::default(),
                 vote: VoteBook::default(),
                 failover_start: None,
                 election: Election::default(),
@@ -294,7 +297,7 @@ impl Sentinel {
         self.arm(cx.now, InstId::Master(id));
     }
 
-    fn clear_failover(&mut self, id: MasterId) {
+    pub(super) fn clear_failover(&mut self, id: MasterId) {
         let master = &mut self.masters[id];
         master.failover = None;
         master.reconf = None;
@@ -489,6 +492,7 @@ impl Peer {
             master,
             base,
             last_hello: now,
+            claim: None,
             master_down: false,
             answer: None,
             first_answer: None,

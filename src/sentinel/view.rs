@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::Sentinel;
-use super::failover::State;
+use super::failover::{Cause, State};
 use super::instance::{InstId, MasterId, ReconfState};
 
 impl Sentinel {
@@ -53,8 +53,8 @@ impl Sentinel {
 
     fn is_forced(&self, inst: InstId) -> bool {
         let master = &self.masters[self.master_of(inst)];
-        let running = master.failover.as_ref().map(|failover| failover.forced);
-        running.or(master.reconf.as_ref().map(|reconf| reconf.forced)).unwrap_or(false)
+        let running = master.failover.as_ref().map(|failover| failover.cause);
+        running.or(master.reconf.as_ref().map(|reconf| reconf.cause)) == Some(Cause::Forced)
     }
 
     /// The state of a failover in progress, the reconfiguration of replicas after the switch
@@ -66,7 +66,7 @@ impl Sentinel {
                 State::WaitStart => "wait_start",
                 State::SelectSlave => "select_slave",
                 State::SendSlaveofNoOne { .. } => "send_slaveof_noone",
-                State::WaitPromotion { .. } => "wait_promotion",
+                State::WaitPromotion { .. } | State::KeepMaster { .. } => "wait_promotion",
             }),
             None => master.reconf.as_ref().map(|_| "reconf_slaves"),
         }

@@ -1,6 +1,6 @@
 #![forbid(unsafe_code)]
 
-use super::failover::{Attempt, Failover, State};
+use super::failover::{Attempt, Cause, Failover, State};
 use super::instance::{InstId, ReconfState};
 use super::testing::{Bench, addr};
 
@@ -19,8 +19,15 @@ fn flags_stand_in_their_order() {
     let state = State::WaitStart;
     let (started, state_since, promotion_since) = (now, now, None);
     let attempt = Attempt::default();
-    let failover =
-        Failover { epoch: 1, forced: true, started, state, state_since, promotion_since, attempt };
+    let failover = Failover {
+        epoch: 1,
+        cause: Cause::Forced,
+        started,
+        state,
+        state_since,
+        promotion_since,
+        attempt,
+    };
     master.failover = Some(failover);
     assert_eq!(
         bench.sentinel.flags(inst),
@@ -54,8 +61,15 @@ fn flags_of_a_replica() {
     let state = State::SendSlaveofNoOne { replica };
     let (started, state_since, promotion_since) = (now, now, None);
     let attempt = Attempt::default();
-    let failover =
-        Failover { epoch: 1, forced: true, started, state, state_since, promotion_since, attempt };
+    let failover = Failover {
+        epoch: 1,
+        cause: Cause::Forced,
+        started,
+        state,
+        state_since,
+        promotion_since,
+        attempt,
+    };
     bench.sentinel.masters[id].failover = Some(failover);
     let flags = bench.sentinel.flags(inst);
     assert_eq!(flags, "s_down,slave,disconnected,promoted,script_kill_sent");

@@ -2,6 +2,13 @@
 //!
 //! A vote is on disk before it is told: it waits in [`VoteBook::pending`] for its save, and answers
 //! are composed from [`VoteBook::durable`] alone.
+//!
+//! A request names an address, not a master, and one node may be watched under several names. Who
+//! asks may mean any of them, and counts the answer for the one it means. So a vote is given for
+//! all masters at that address at once, and for those that have a replica there: the asker may be
+//! ahead of us or behind us with a switch. It is given only if it can be given for all of them, so
+//! nobody else gets one in that epoch under any of the names. The failovers of the names have
+//! epochs of their own, so each can have its leader.
 #![forbid(unsafe_code)]
 
 use std::cmp::Ordering;
@@ -37,6 +44,11 @@ pub struct VoteBook {
     pub durable: Vote,
     /// Being saved, oldest first, epochs rising.
     pub pending: Vec<(Ticket, Vote)>,
+    /// The epoch of the last vote that is announced with that for another name of this master.
+    pub(super) told_with_other: u64,
+    /// The epoch of the last vote that was asked about another name, as far as we can tell: nobody
+    /// is leading a failover of this one.
+    pub(super) about_other: u64,
 }
 
 impl VoteBook {
@@ -86,24 +98,28 @@ impl Sentinel {
     /// Takes an ask: tells whether we hold the master down and, if asked for a vote, gives it.
     pub fn asked(&mut self, cx: &mut Cx, ask: &Ask) -> AskOutcome {
         self.stirred = cx.now;
-        let Some(id) = self.asked_about(cx, ask.ip, ask.port) else {
+        let (asked, around) = self.asked_about(cx, ask.ip, ask.port);
+        let Some(&first) = asked.first() else {
             return AskOutcome::Answer { down: false, vote: Vote::default() };
         };
-        let down = self.says_down(id);
-        if !down {
-            self.note_denial(cx.now, id, ask.asker);
+        let down = asked.iter().any(|id| self.says_down(*id));
+        for &id in &asked {
+            if !down {
+                self.note_denial(cx.now, id, ask.asker);
+            }
+            self.hint_from(cx, id, ask.asker);
         }
-        self.hint_from(cx, id, ask.asker);
         // Only we ask for votes for ourselves: then that peer leads back to us, and our vote would
         // be counted twice.
         let by_ourselves = ask.runid.eq_ignore_ascii_case(&self.myid);
         if ask.runid == b"*" || (by_ourselves && !defect(Defect::KnowOneself)) {
             return AskOutcome::Answer { down, vote: Vote::default() };
         }
-        self.adopt_epoch(cx, id, ask.epoch);
+        self.adopt_epoch(cx, first, ask.epoch);
         if self.accepts_epoch(cx.now, ask.epoch) {
-            self.consider_vote(cx, id, ask);
+            self.consider_vote(cx, &asked, &around, ask);
         }
+        let id = self.told_of(&asked, ask.epoch).unwrap_or(first);
         match self.masters[id].vote.pending.last() {
             Some((ticket, _)) if !defect(Defect::TellUnsavedVote) => {
                 AskOutcome::Wait { down, master: id, ticket: *ticket }
@@ -131,17 +147,61 @@ impl Sentinel {
         (judging && self.masters[id].base.sdown.is) || defect(Defect::SayDownWhenUp)
     }
 
-    fn asked_about(&mut self, cx: &mut Cx, host: &[u8], port: i64) -> Option<MasterId> {
-        let port = u16::try_from(port).ok()?;
+    /// The masters at an address, by name, and those that have a replica there.
+    fn asked_about(
+        &mut self,
+        cx: &mut Cx,
+        host: &[u8],
+        port: i64,
+    ) -> (Vec<MasterId>, Vec<MasterId>) {
+        let Ok(port) = u16::try_from(port) else { return Default::default() };
         let ip = match parse_ip(host) {
             Some(ip) => Some(ip),
             None => self.resolve(cx, host, Origin::Stranger).ok(),
         };
-        self.master_at(ip, host, port)
+        let mut asked = self.masters_at(ip, host, port);
+        if defect(Defect::VotePerName) {
+            asked.truncate(1);
+            return (asked, Vec::new());
+        }
+        let around = ip.map(|ip| self.masters_around(ip, port, &asked)).unwrap_or_default();
+        (asked, around)
+    }
+
+    /// Of several masters that were asked about: the one whose vote answers the epoch, or else is
+    /// the latest.
+    fn told_of(&self, asked: &[MasterId], epoch: u64) -> Option<MasterId> {
+        let given = |id: &MasterId| self.masters[*id].vote.latest().epoch;
+        let exact = asked.iter().find(|id| given(id) == epoch);
+        exact.or_else(|| asked.iter().rev().max_by_key(|id| given(id))).copied()
     }
 
     /// One vote per epoch and master, for the first who asks.
-    fn consider_vote(&mut self, cx: &mut Cx, id: MasterId, ask: &Ask) {
+    fn consider_vote(&mut self, cx: &mut Cx, asked: &[MasterId], around: &[MasterId], ask: &Ask) {
+        let well_formed = ask.runid.len() <= 40 && ask.runid.iter().all(u8::is_ascii_graphic);
+        let mut all = asked.iter().chain(around);
+        if !well_formed || !all.all(|id| self.may_vote(*id, ask.epoch)) {
+            return;
+        }
+        for (n, &id) in asked.iter().enumerate() {
+            self.record_vote(cx, id, ask.runid.to_vec(), ask.epoch);
+            let master = &mut self.masters[id];
+            if n > 0 {
+                master.vote.told_with_other = ask.epoch;
+            }
+            // A sentinel of one name only asks for that one.
+            if asked.len() > 1 && !master.peers.contains_key(ask.runid) {
+                master.vote.about_other = ask.epoch;
+            }
+        }
+        for &id in around {
+            self.record_vote(cx, id, ask.runid.to_vec(), ask.epoch);
+            let book = &mut self.masters[id].vote;
+            (book.told_with_other, book.about_other) = (ask.epoch, ask.epoch);
+        }
+    }
+
+    fn may_vote(&self, id: MasterId, epoch: u64) -> bool {
         let master = &self.masters[id];
         let acting = match &master.failover {
             Some(failover) if !defect(Defect::PromoteAfterNewerVote) => {
@@ -151,14 +211,10 @@ impl Sentinel {
         };
         // Failovers of different masters share the global epoch, but not their votes: an epoch
         // that fell behind is as good as any, as long as this master has not seen it used.
-        let unused = master.vote.is_unused(ask.epoch);
-        let recent = ask.epoch >= self.current_epoch || ask.epoch > master.config_epoch;
-        let well_formed = ask.runid.len() <= 40 && ask.runid.iter().all(u8::is_ascii_graphic);
+        let unused = master.vote.is_unused(epoch);
+        let recent = epoch >= self.current_epoch || epoch > master.config_epoch;
         let crowded = master.vote.pending.len() >= MAX_PENDING_VOTES;
-        if crowded || acting || !unused || !recent || !well_formed {
-            return;
-        }
-        self.record_vote(cx, id, ask.runid.to_vec(), ask.epoch);
+        !crowded && !acting && unused && recent
     }
 
     /// Gives a vote, ours included; it counts from [`Sentinel::votes_saved`] on.
@@ -201,12 +257,20 @@ impl Sentinel {
     fn vote_given(&mut self, cx: &mut Cx, id: MasterId, vote: Vote) {
         let leader = vote.leader.clone().unwrap_or_default();
         let epoch = vote.epoch;
-        self.masters[id].vote.durable = vote;
-        let text = [leader.as_slice(), format!(" {epoch}").as_bytes()].concat();
-        self.event(cx, Event::warning("+vote-for-leader"), Subject::Quiet(id), &text);
+        let book = &mut self.masters[id].vote;
+        book.durable = vote;
+        let about_other = book.about_other == epoch;
+        if book.told_with_other != epoch {
+            let text = [leader.as_slice(), format!(" {epoch}").as_bytes()].concat();
+            self.event(cx, Event::warning("+vote-for-leader"), Subject::Quiet(id), &text);
+        }
         // A configuration of that epoch or a later one has come meanwhile: the vote is history.
-        if leader != self.myid && epoch > self.masters[id].config_epoch {
-            self.defer_to(cx, id, leader, epoch);
+        if leader == self.myid || epoch <= self.masters[id].config_epoch {
+            return;
+        }
+        match about_other {
+            false => self.defer_to(cx, id, leader, epoch),
+            true => self.give_up_older(cx, id, epoch),
         }
     }
 

@@ -1,7 +1,8 @@
 #![forbid(unsafe_code)]
 
 use super::epochs::{FREE_EPOCH, LAST_EPOCH, LOADED_EPOCH_MAX};
-use super::testing::Bench;
+use super::failover::Cause;
+use super::testing::{Bench, addr};
 use super::vote::*;
 
 const A: &[u8] = b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -27,7 +28,7 @@ fn save(bench: &mut Bench, ok: bool) -> bool {
 
 #[test]
 fn the_book_knows_what_is_durable_and_what_is_promised() {
-    let mut book = VoteBook { durable: vote(A, 3), pending: Vec::new() };
+    let mut book = VoteBook { durable: vote(A, 3), ..VoteBook::default() };
     assert_eq!((book.last_epoch(), book.latest()), (3, &vote(A, 3)));
     book.pending.push((Ticket(1), vote(B, 4)));
     book.pending.push((Ticket(2), vote(A, 6)));
@@ -161,7 +162,7 @@ fn votes_are_given_and_failovers_start_above_any_epoch_that_is_adopted() {
         ask(&mut bench, told + 1, B);
         assert!(save(&mut bench, true), "{told}");
         assert_eq!(bench.sentinel.vote_answer(id), vote(B, told + 1));
-        bench.call(|sentinel, cx| sentinel.start_failover(cx, id, true));
+        bench.call(|sentinel, cx| sentinel.start_failover(cx, id, Cause::Forced));
         assert_eq!(bench.sentinel.current_epoch, told + 2);
         assert!(bench.sentinel.masters[id].failover.is_some());
     }
@@ -189,7 +190,7 @@ fn no_failover_starts_without_an_epoch() {
     (master.base.sdown.is, master.base.sdown.since) = (true, Some(now));
     (master.odown.is, master.odown.since) = (true, Some(now));
     assert_eq!(bench.sentinel.start_due(now, id), super::timers::NEVER);
-    bench.call(|sentinel, cx| sentinel.start_failover(cx, id, true));
+    bench.call(|sentinel, cx| sentinel.start_failover(cx, id, Cause::Forced));
     assert!(bench.sentinel.masters[id].failover.is_none());
     bench.sentinel.current_epoch = LAST_EPOCH - 1;
     assert_eq!(bench.sentinel.start_due(now, id), now);
@@ -200,7 +201,7 @@ fn a_forced_failover_gives_way_to_a_vote_for_a_newer_epoch() {
     let mut bench = Bench::new();
     let id = bench.monitor(b"m");
     // Both votes are in the same save: ours is history before it could count.
-    bench.call(|sentinel, cx| sentinel.start_failover(cx, id, true));
+    bench.call(|sentinel, cx| sentinel.start_failover(cx, id, Cause::Forced));
     let epoch = bench.sentinel.current_epoch;
     ask(&mut bench, epoch + 1, A);
     assert!(save(&mut bench, true));
@@ -212,7 +213,7 @@ fn a_forced_failover_gives_way_to_a_vote_for_a_newer_epoch() {
 fn a_forced_failover_whose_save_never_ends_times_out() {
     let mut bench = Bench::new();
     let id = bench.monitor(b"m");
-    bench.call(|sentinel, cx| sentinel.start_failover(cx, id, true));
+    bench.call(|sentinel, cx| sentinel.start_failover(cx, id, Cause::Forced));
     assert_eq!(bench.sentinel.failover_state_word(id), Some("wait_start"));
     // The election timeout, and what is drawn on top of it.
     bench.pass(bench.sentinel.periods.election_timeout_ms + 1_001);
@@ -250,4 +251,48 @@ fn votes_that_wait_for_a_slow_disk_are_bounded() {
     ask(&mut bench, 201, B);
     save(&mut bench, true);
     assert_eq!(bench.sentinel.vote_answer(id), vote(B, 201), "there is room again");
+}
+
+/// Who is told what, and which epochs are used up, where one node has two names.
+#[test]
+fn a_vote_counts_for_all_names_of_a_node() {
+    let mut bench = Bench::new();
+    let (one, two) = (bench.monitor(b"one"), bench.monitor(b"two"));
+    let last = |bench: &Bench| [one, two].map(|id| bench.sentinel.masters[id].vote.last_epoch());
+    ask(&mut bench, 5, A);
+    assert_eq!(last(&bench), [5, 5]);
+    assert!(save(&mut bench, true));
+    let told = AskOutcome::Answer { down: false, vote: vote(A, 5) };
+    assert_eq!(ask(&mut bench, 5, B), told);
+    // One of the names moves on; who asks about the old address may still mean it.
+    let elsewhere = addr("127.0.0.1", 7000);
+    bench.call(|sentinel, cx| sentinel.switch_to(cx, one, elsewhere));
+    assert_eq!(ask(&mut bench, 5, B), told);
+    ask(&mut bench, 6, B);
+    assert_eq!(last(&bench), [6, 6]);
+    assert!(save(&mut bench, true));
+    let about_one = Ask { ip: b"127.0.0.1", port: 7000, epoch: 6, runid: A, asker: None };
+    let outcome = bench.call(|sentinel, cx| sentinel.asked(cx, &about_one));
+    assert_eq!(outcome, AskOutcome::Answer { down: false, vote: vote(B, 6) });
+    // Nobody leads a failover of the name that moved on.
+    assert_eq!(bench.sentinel.masters[one].failover_start, None);
+}
+
+/// An own vote is for one name: only that one is a candidate. The other gives none in that epoch
+/// either, and none while the leader of the first acts.
+#[test]
+fn an_own_vote_uses_up_the_epoch_of_the_other_name() {
+    let mut bench = Bench::new();
+    let (one, two) = (bench.monitor(b"one"), bench.monitor(b"two"));
+    bench.call(|sentinel, cx| sentinel.start_failover(cx, two, Cause::Down));
+    assert!(save(&mut bench, true));
+    let own = vote(super::testing::OWN_ID, 1);
+    let told = AskOutcome::Answer { down: false, vote: own };
+    assert_eq!(ask(&mut bench, 1, A), told);
+    assert_eq!(bench.sentinel.masters[one].vote.last_epoch(), 0);
+    // A later epoch is given under both, and the candidate needs a new one.
+    assert_eq!(bench.sentinel.masters[two].failover.map(|failover| failover.epoch), None);
+    ask(&mut bench, 2, A);
+    assert_eq!(bench.sentinel.masters[one].vote.last_epoch(), 2);
+    assert_eq!(bench.sentinel.masters[two].vote.last_epoch(), 2);
 }

@@ -37,6 +37,8 @@ defects! {
     VoteTwicePerEpoch,
     /// A vote in an epoch does not keep from voting in an older one.
     VoteInOldEpoch,
+    /// Of the masters at one address, only the first by name gives its vote.
+    VotePerName,
     /// A vote that is being saved does not count as given when the next one asks.
     OverlookPendingVote,
     /// After a restart the votes given are forgotten.
@@ -90,6 +92,14 @@ defects! {
     PromoteWithoutEpoch,
     /// A failover goes on after a configuration of a later epoch came.
     IgnoreOvertaking,
+    /// Two addresses in one config epoch stay.
+    LeaveConflicts,
+    /// Whoever holds another address is asked for its vote by ours only.
+    AskByOwnAddress,
+    /// One hello is enough to make those who hold the better address act.
+    BelieveSingleClaim,
+    /// Claims without end cause failovers without end.
+    SettleWithoutPause,
     /// RESET forgets the config epoch.
     ForgetConfigEpochOnReset,
 

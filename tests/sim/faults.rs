@@ -171,6 +171,15 @@ impl World {
         self.answer(key)
     }
 
+    /// Several sentinels are told at the same moment to fail over.
+    pub fn force_at_once(&mut self, sentinels: &[usize]) {
+        let words: [&[u8]; 3] = [b"SENTINEL", b"FAILOVER", b"m0"];
+        let told: Vec<ConnKey> = sentinels.iter().map(|at| self.tell(*at, &words)).collect();
+        for key in told {
+            self.answer(key);
+        }
+    }
+
     /// The operator sends a command to a sentinel; [`World::answer`] waits for the answer.
     pub fn tell(&mut self, sentinel: usize, words: &[&[u8]]) -> ConnKey {
         let key = self.connect([self.operator(), sentinel], None);

@@ -56,7 +56,6 @@ impl World {
             self.run_for(2 * SECOND);
             self.put_in_order();
             self.run_for(SECOND);
-            self.end_conflicts();
             // Who was told to fail may have failed meanwhile.
             self.mend_some(100);
         }

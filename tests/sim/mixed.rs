@@ -75,6 +75,25 @@ fn mixed_groups_heal_after_a_partition() {
     }
 }
 
+/// Two or all are told to fail over at the same moment, whatever their kind: those of ours settle
+/// what comes of it.
+#[test]
+fn mixed_groups_settle_two_addresses_in_one_epoch() {
+    for seed in seeds(80) {
+        let name = "mixed_groups_settle_two_addresses_in_one_epoch";
+        let mut world = mixed_world(name, seed);
+        let all: Vec<usize> = (0..world.options.sentinels).collect();
+        let (first, last) = (world.rng.below(2) as usize, all.len() - 1);
+        for _ in 0..2 {
+            match chance(&mut world, 70) {
+                true => world.force_at_once(&[first, last]),
+                false => world.force_at_once(&all),
+            }
+            world.settle(REST);
+        }
+    }
+}
+
 /// Anything at any time; then everything is healed.
 #[test]
 fn mixed_groups_outlive_chaos() {

@@ -169,18 +169,6 @@ impl World {
         }
     }
 
-    /// Two addresses were told in one config epoch, as may be after forced failovers: only the next
-    /// failover ends that.
-    pub fn end_conflicts(&mut self) {
-        for group in std::mem::take(&mut self.checks.conflicts) {
-            for _ in 0..3 {
-                self.tell_all(0, "put-in-order", &[format!("SENTINEL FAILOVER m{group}")]);
-                self.run_for(15_000 * MS);
-            }
-        }
-        self.checks.conflicts.clear();
-    }
-
     /// Sentinels that announced the address of another announce their own again.
     pub fn own_addresses(&mut self) {
         for at in self.masked.clone() {

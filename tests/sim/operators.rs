@@ -31,21 +31,20 @@ fn forced_failover() {
     }
 }
 
-/// Two sentinels are told to at the same moment; a third failover then settles what may remain.
+/// Two sentinels are told to at the same moment, which often leaves two addresses in one config
+/// epoch. The group settles that by itself.
 #[test]
 fn two_forced_failovers_at_once() {
+    let (mut worlds, mut ties) = (0, 0);
     for seed in seeds(40) {
         let three = |options: &mut Options, _: &mut Rng| options.replicas = 3;
         let mut world = random_world_with("two_forced_failovers_at_once", seed, three);
-        let first = world.tell(0, &[b"SENTINEL", b"FAILOVER", b"m0"]);
-        let second = world.tell(1, &[b"SENTINEL", b"FAILOVER", b"m0"]);
-        world.answer(first);
-        world.answer(second);
-        let pause = 10 * SECOND + world.rng.below(10_000) * MS;
-        world.run_for(pause);
-        world.command(2, &[b"SENTINEL", b"FAILOVER", b"m0"]);
+        world.force_at_once(&[0, 1]);
         world.settle(REST);
+        worlds += 1;
+        ties += usize::from(!world.checks.conflicts.is_empty());
     }
+    assert!(ties * 4 > worlds || worlds == 1, "{ties} ties in {worlds} worlds");
 }
 
 /// The last sentinel is never made to forget: the operator takes the address from it, and it

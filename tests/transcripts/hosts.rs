@@ -13,7 +13,8 @@
 //!   (replicas that a master reports; all that follow it if not given), `loading` yes | no, `file`
 //!   yes | no (a config file, for CONFIG REWRITE);
 //! - sentinels: `says` up | down, `vote` me (the asker) | `*` | another id, `epoch` of that vote
-//!   (as asked if not given), `ask` an error instead of an answer.
+//!   (as asked if not given), `ask` an error instead of an answer, `holds` (name or host:port): the
+//!   only address of which it knows a master.
 #![forbid(unsafe_code)]
 
 use std::net::IpAddr;
@@ -86,6 +87,7 @@ pub struct Voter {
     vote: String,
     epoch: Option<u64>,
     ask: Option<String>,
+    holds: Option<(String, u16)>,
 }
 
 /// What a host does with one request.
@@ -179,6 +181,7 @@ impl Host {
             ("vote", Kind::Sentinel(voter)) => voter.vote = value.to_string(),
             ("epoch", Kind::Sentinel(voter)) => voter.epoch = Some(number(value)),
             ("ask", Kind::Sentinel(voter)) => voter.ask = error(),
+            ("holds", Kind::Sentinel(voter)) => voter.holds = Some(find(value)),
             _ => panic!("{word} is nothing for {}", self.name),
         }
     }
@@ -334,6 +337,10 @@ impl Host {
         if let Some(error) = &voter.ask {
             return error.clone();
         }
+        let about = (words[2].clone(), number(&words[3]));
+        if voter.holds.as_ref().is_some_and(|held| *held != about) {
+            return format!("*3\r\n:0\r\n{}:0\r\n", bulk("*"));
+        }
         let (asked, runid) = (number::<u64>(&words[4]), &words[5]);
         let (leader, epoch) = match (runid.as_str(), voter.vote.as_str()) {
             ("*", _) => ("*", 0),
@@ -351,8 +358,9 @@ impl Host {
         if data.loading {
             text.push_str("loading:1\r\nasync_loading:0\r\n");
         }
+        let (offset, priority) = (data.offset, data.priority);
         let Some((host, port)) = &data.of else {
-            text.push_str("role:master\r\n");
+            text.push_str(&format!("role:master\r\nmaster_repl_offset:{offset}\r\n"));
             for (n, (host, port)) in data.lists.as_deref().unwrap_or(followers).iter().enumerate() {
                 text.push_str(&format!("slave{n}:ip={host},port={port},state=online\r\n"));
             }
@@ -367,8 +375,8 @@ impl Host {
             let down_s = data.link_down_s;
             text.push_str(&format!("master_link_down_since_seconds:{down_s}\r\n"));
         }
-        let (offset, priority) = (data.offset, data.priority);
-        text + &format!("slave_repl_offset:{offset}\r\nslave_priority:{priority}\r\n")
+        text.push_str(&format!("slave_repl_offset:{offset}\r\nslave_priority:{priority}\r\n"));
+        text + &format!("master_repl_offset:{offset}\r\n")
     }
 }
 

@@ -71,7 +71,7 @@ impl Checks {
         let first = self.announced.entry(key).or_insert_with(|| ip.to_owned()).clone();
         let lost = self.waived.config_epochs && config == 0;
         if first != ip && (lost || !self.leaders_are_unique() || self.forced.contains(&key)) {
-            self.conflicts.insert(group);
+            self.conflicts.insert(key);
             return;
         }
         let property = Property::OneAddressPerConfigEpoch;

@@ -11,10 +11,12 @@ impl Checks {
         let sentinel = event.sentinel;
         let watched = &self.sentinels[sentinel];
         let (epoch, tilt) = (watched.current_epoch, watched.tilt);
+        let disputed = self.is_disputed(sentinel, group);
         let view = self.view(sentinel, group);
         let forced = std::mem::take(&mut view.forced_next);
         ensure!(forced || !tilt, Property::NothingInTilt, "{event:?}");
-        ensure!(forced || view.odown, Property::FailoversStartInOdown, "{event:?}");
+        let property = Property::FailoversStartInOdown;
+        ensure!(forced || view.odown || disputed, property, "{event:?}");
         let began_at = event.at;
         let attempt =
             Attempt { epoch, forced, began_at, elected_at: None, ended: None, chosen: None };
@@ -25,6 +27,24 @@ impl Checks {
             self.forced.insert((group, epoch));
         }
         self.looked += 1;
+    }
+
+    /// Whether others than this sentinel tell another address in the config epoch it is at.
+    fn is_disputed(&mut self, sentinel: usize, group: usize) -> bool {
+        // It may have adopted a later one and not told of it yet.
+        let config_epoch = self.view(sentinel, group).config_epoch;
+        self.conflicts.range((group, config_epoch)..=(group, u64::MAX)).next().is_some()
+    }
+
+    /// A leader that was elected to settle a conflict keeps the master.
+    pub(super) fn note_kept(&mut self, event: &Event, group: usize) {
+        let disputed = self.is_disputed(event.sentinel, group);
+        let Some(attempt) = &mut self.view(event.sentinel, group).attempt else { return };
+        if attempt.ended.is_none() {
+            attempt.ended = Some(event.at);
+            let kept = attempt.chosen.is_none() && attempt.elected_at.is_some();
+            ensure!(kept && disputed, Property::OnlyLeadersPromote, "{event:?}");
+        }
     }
 
     /// Whether a sentinel holds a master for down, or replaces it and is not at the end.
@@ -90,13 +110,15 @@ impl Checks {
 
     fn check_promotion(&mut self, sentinel: usize, host: usize, group: usize) {
         let (voted, only) = (self.sentinels[sentinel].voted_epoch, self.only_master);
+        let disputed = self.is_disputed(sentinel, group);
         let view = self.view(sentinel, group);
         let elected = view.attempt.filter(|a| a.elected_at.is_some() && a.ended.is_none());
         let Some(attempt) = elected else {
             violation!(Property::OnlyLeadersPromote, "{sentinel} promotes {host}: {view:?}")
         };
         let property = Property::OneReplicaPerFailover;
-        let chosen = attempt.chosen == Some(host);
+        let keeps = disputed && attempt.chosen.is_none() && view.at == Some(host);
+        let chosen = attempt.chosen == Some(host) || keeps;
         ensure!(chosen, property, "{sentinel} promotes {host}, but {attempt:?}");
         let newer = only && voted > attempt.epoch;
         let property = Property::NoPromotionAfterNewerVote;

@@ -155,9 +155,9 @@ pub struct Checks {
     announced: BTreeMap<(usize, u64), String>,
     /// Failovers that were not elected.
     forced: BTreeSet<(usize, u64)>,
-    /// Masters for which two addresses were told in one config epoch, where that may be: the next
-    /// failover ends it.
-    pub conflicts: BTreeSet<usize>,
+    /// Config epochs in which two addresses of a master were told, where that may be. The group
+    /// settles that by itself, with an election.
+    pub conflicts: BTreeSet<(usize, u64)>,
     /// When each sentinel last read a valid answer to PING from each host (`MAX`: never).
     proof_of_life: Vec<Vec<Us>>,
     /// The last INFO that a sentinel read from a host.
@@ -219,6 +219,7 @@ impl Checks {
     /// Somebody tells of a configuration of that epoch which no leader has made.
     pub fn forged(&mut self, group: usize, config_epoch: u64) {
         self.forced.insert((group, config_epoch));
+        self.conflicts.insert((group, config_epoch));
     }
 
     /// Holds a sentinel to the properties that `look` ensures, or counts that it broke one.
@@ -330,6 +331,7 @@ impl Checks {
             | "-failover-abort-no-good-slave"
             | "-failover-abort-slave-timeout"
             | "+promoted-slave" => self.note_end(event, group),
+            "+failover-state-reconf-slaves" => self.note_kept(event, group),
             _ => {}
         }
     }
