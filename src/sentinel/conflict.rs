@@ -24,10 +24,11 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::Sentinel;
-use super::action::{Cx, LogLevel};
+use super::action::Cx;
 use super::event::Event;
 use super::failover::{Cause, Failover, INFO_GAP_FIRST_MS, INFO_GAP_MAX_MS, State};
 use super::instance::{Addr, InstId, MasterId, PeerId, ReconfState, Replica, ReplicaId, Role};
+use super::log_limit::LineKind;
 use super::names::{HostState, Origin};
 use super::orders::Order;
 use super::select::FRESH_INFO_WAIT_MS;
@@ -276,10 +277,9 @@ impl Sentinel {
         let Some(claim) = self.claims(cx.now, id).next() else { return };
         let epoch = claim.config_epoch;
         let [own, other] = [&self.masters[id].base.addr, &claim.addr].map(told);
-        cx.log(
-            LogLevel::Warning,
-            format!("Config epoch {epoch} of '{name}' has two addresses, {own} and {other}"),
-        );
+        cx.log_limited(LineKind::EpochConflict, || {
+            format!("Config epoch {epoch} of '{name}' has two addresses, {own} and {other}")
+        });
     }
 
     /// The replica that a failover has to promote as a peer holds it for the master, and it is one.

@@ -319,7 +319,7 @@ impl Sentinel {
     /// in an older one, we need a new one.
     pub(super) fn give_up_older(&mut self, cx: &mut Cx, id: MasterId, epoch: u64) {
         if self.abort_older(cx, id, epoch) {
-            self.schedule_retry(cx, id, 0);
+            self.schedule_retry(cx, id, Retry::Ranked(0));
         }
     }
 
