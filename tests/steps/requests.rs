@@ -122,7 +122,7 @@ fn client_commands() {
 #[test]
 fn subscriptions() {
     check(&[
-        case("SUBSCRIBE of many channels", 4, |n| numbered("SUBSCRIBE", "c", n)),
+        case("SUBSCRIBE of many channels", 6, |n| numbered("SUBSCRIBE", "c", n)),
         case("SUBSCRIBE of one channel many times", 4, |n| repeated("SUBSCRIBE", "c", n)),
         case("PSUBSCRIBE of many patterns", 3, |n| numbered("PSUBSCRIBE", "p", n)),
         case("PSUBSCRIBE of many stars", 24, |n| words("PSUBSCRIBE", ["*a".repeat(n)])),
