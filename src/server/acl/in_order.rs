@@ -18,7 +18,7 @@ impl<V> Default for InOrder<V> {
 }
 
 impl<V> InOrder<V> {
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.items.len()
     }
 
@@ -81,7 +81,7 @@ mod tests {
         let all: Vec<String> = shown(&set);
         assert_eq!(all, ["a1", "b2", "c9"]);
         *set.get_mut(b"a").unwrap() = 7;
-        assert_eq!((set.len(), set.items().next()), (3, Some(&b"a".to_vec())));
+        assert_eq!((set.count(), set.items().next()), (3, Some(&b"a".to_vec())));
         set.clear();
         assert!(set.in_order().is_empty());
     }

@@ -185,7 +185,7 @@ impl Selector {
 
     /// How many things the rules name.
     pub fn count(&self) -> usize {
-        self.commands.count() + self.keys.len() + self.channels.len()
+        self.commands.count() + self.keys.count() + self.channels.count()
     }
 
     /// The key rules as words.

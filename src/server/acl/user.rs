@@ -88,7 +88,7 @@ impl User {
             _ => self.apply_long(word)?,
         }
         self.is_unrestricted = self.root.is_all();
-        if self.hashes.len() + self.root.count() + self.selector_items > ITEMS_MAX {
+        if self.hashes.count() + self.root.count() + self.selector_items > ITEMS_MAX {
             return Err(RuleError::TooMany);
         }
         Ok(())
@@ -165,7 +165,7 @@ impl User {
 
     /// How many passwords there are.
     pub fn password_count(&self) -> usize {
-        self.hashes.len()
+        self.hashes.count()
     }
 
     /// The selectors beside the root permissions.
