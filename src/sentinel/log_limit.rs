@@ -29,6 +29,7 @@ pub enum LineKind {
     Loading,
     EpochRefused,
     OwnAddress,
+    TwoAddresses,
     ScriptNotStarted,
     HttpRequest,
     QueryTooLong,
@@ -60,7 +61,7 @@ const VERBOSE: u64 = 5_000;
 
 impl LineKind {
     /// Every kind, in the order of their discriminants.
-    const ALL: [LineKind; 27] = {
+    const ALL: [LineKind; 28] = {
         use LineKind::*;
         [
             Saved,
@@ -80,6 +81,7 @@ impl LineKind {
             Loading,
             EpochRefused,
             OwnAddress,
+            TwoAddresses,
             ScriptNotStarted,
             HttpRequest,
             QueryTooLong,
@@ -115,6 +117,7 @@ impl LineKind {
             LineKind::Loading => (Notice, MANY, "Instances that load their data"),
             LineKind::EpochRefused => (Warning, 1, "Epochs that are not accepted"),
             LineKind::OwnAddress => (Warning, 1, "Hellos with this sentinel's own address"),
+            LineKind::TwoAddresses => (Warning, MANY, "Config epochs with two addresses"),
             LineKind::ScriptNotStarted => (Warning, FEW, "Can't fork for a script"),
             LineKind::HttpRequest => (Warning, 1, "Possible SECURITY ATTACK"),
             LineKind::QueryTooLong => (Warning, FEW, "Clients over the query buffer limit"),
