@@ -9,8 +9,8 @@
 //! - A *claim* is a hello of our own config epoch that names another address. It counts only if
 //!   that address is a replica that we know, and only for a while after the last such hello.
 //! - The address wins that says master when *we* ask it; if several do, the one with the larger
-//!   replication offset, then the smaller address. If none does and all answer, which is what two
-//!   failovers leave behind that have demoted each other's master, the same order decides.
+//!   replication offset, then the smaller address. If none does, and the one that we hold says
+//!   slave, the same order decides: two failovers have demoted each other's master.
 //! - A sentinel whose address loses starts at once. One whose address wins leaves that to the
 //!   others first, and then only acts if the claim is repeated: a single forged hello does nothing.
 //! - Peers are asked for their vote under the address that they hold (C knows no other) and under
@@ -107,12 +107,19 @@ pub fn winner(contenders: &[Contender]) -> Option<Contender> {
         let with = contenders.iter().filter_map(|c| Some((Reverse(offset(c, wanted)?), c.at, c)));
         with.min_by_key(|(offset, at, _)| (*offset, *at)).map(|(.., contender)| *contender)
     };
-    let all_say_slave = || contenders.iter().all(|c| offset(c, Role::Slave).is_some());
+    // A master that is down is replaced by those who agree that it is, not because of a claim.
+    let is_ring = || {
+        contenders.iter().all(|contender| match contender.says {
+            Says::Role(role, _) => role == Role::Slave,
+            Says::Down => contender.replica.is_some(),
+            Says::Nothing => false,
+        })
+    };
     if contenders.iter().any(|contender| contender.says == Says::Nothing) {
         // A master that we hold is not left because another one answers sooner.
         return best(Role::Master).filter(|contender| contender.replica.is_none());
     }
-    best(Role::Master).or_else(|| best(Role::Slave).filter(|_| all_say_slave()))
+    best(Role::Master).or_else(|| best(Role::Slave).filter(|_| is_ring()))
 }
 
 impl Sentinel {
@@ -249,7 +256,9 @@ impl Sentinel {
             None => return NEVER,
         };
         let due = due.max(master.conflict.not_before);
-        let plain = due.max(self.next_attempt(id)).after(self.settle_stagger(now, id));
+        // Whom we voted for before is at work, or gone.
+        let next = self.next_attempt(id).min(self.leader_gone(id).unwrap_or(NEVER));
+        let plain = due.max(next).after(self.settle_stagger(now, id));
         master.election.retry_at.map_or(plain, |at| plain.min(due.max(at)))
     }
 
@@ -270,14 +279,15 @@ impl Sentinel {
 
     /// Tells why a failover of a master that is up begins.
     pub(super) fn log_conflict(&self, cx: &mut Cx, id: MasterId) {
-        let name = String::from_utf8_lossy(&self.masters[id].base.name).into_owned();
+        let Some(claim) = self.claims(cx.now, id).next() else { return };
         let told = |addr: &Addr| {
             format!("{}:{}", String::from_utf8_lossy(&self.announced(addr)), addr.port)
         };
-        let Some(claim) = self.claims(cx.now, id).next() else { return };
+        let master = &self.masters[id];
         let epoch = claim.config_epoch;
-        let [own, other] = [&self.masters[id].base.addr, &claim.addr].map(told);
-        cx.log_limited(LineKind::EpochConflict, || {
+        cx.log_limited(LineKind::TwoAddresses, || {
+            let name = String::from_utf8_lossy(&master.base.name);
+            let [own, other] = [&master.base.addr, &claim.addr].map(told);
             format!("Config epoch {epoch} of '{name}' has two addresses, {own} and {other}")
         });
     }
@@ -420,7 +430,7 @@ mod tests {
             (role(SLAVE, 5), &[role(SLAVE, 6)], Some(1)),
             (role(SLAVE, 5), &[], Some(0)),
             // Nobody knows.
-            (role(SLAVE, 5), &[Says::Down], None),
+            (role(SLAVE, 5), &[Says::Down], Some(0)),
             (Says::Down, &[role(SLAVE, 9)], None),
             (Says::Down, &[Says::Down], None),
             (Says::Down, &[role(MASTER, 1)], Some(1)),

@@ -109,6 +109,9 @@ impl Sentinel {
             self.peers[*peer].first_answer = None;
         }
         if down {
+            if self.masters[id].failover.is_none() {
+                self.masters[id].election.begin();
+            }
             for peer in peers {
                 self.ask_peer(cx, peer);
             }

@@ -61,6 +61,12 @@ pub struct VotedFor {
 }
 
 impl Election {
+    /// The master goes down: earlier attempts, which settled no conflict, do not count. Whom we
+    /// voted for is not forgotten.
+    pub fn begin(&mut self) {
+        *self = Election { voted_for: self.voted_for.take(), ..Election::default() };
+    }
+
     /// The master is up again.
     pub fn calm_down(&mut self) {
         *self = Election::default();
@@ -244,12 +250,14 @@ impl Sentinel {
 
     /// Since when the leader we voted for is gone, if it is and nobody was promoted.
     fn leader_lost(&self, id: MasterId) -> Option<Mono> {
+        self.leader_gone(id).filter(|_| !self.a_replica_is_master(id))
+    }
+
+    /// Since when the leader we voted for is gone, if it is.
+    pub(super) fn leader_gone(&self, id: MasterId) -> Option<Mono> {
         let master = &self.masters[id];
         let voted = master.election.voted_for.as_ref()?;
         let peer = &self.peers[*master.peers.get(&voted.leader)?];
-        if self.a_replica_is_master(id) {
-            return None;
-        }
         let link = &self.links[peer.base.link];
         match (peer.base.sdown.is, link.connected()) {
             (false, true) => None,

@@ -6,7 +6,7 @@ use crate::property::{Property, violation};
 use crate::redis::Mode;
 use crate::redis::faults::Data;
 use crate::wire::{self, Stream, Value, Words};
-use crate::world::{Ev, MS, World};
+use crate::world::{Ev, MS, SECOND, World};
 
 impl World {
     pub fn kill_server(&mut self, host: HostId) {
@@ -178,6 +178,22 @@ impl World {
         for key in told {
             self.answer(key);
         }
+    }
+
+    /// The last sentinel and one replica are cut off from the others. On both sides a failover is
+    /// forced, in the same epoch.
+    pub fn force_on_both_sides(&mut self) {
+        let words: [&[u8]; 3] = [b"SENTINEL", b"FAILOVER", b"m0"];
+        let (last, replica) = (self.options.sentinels - 1, self.first_master(0) + 1);
+        let operator = self.operator();
+        self.cut_off(&[last, replica, operator]);
+        self.command(last, &words);
+        self.run_for(3 * SECOND);
+        self.heal();
+        self.cut_off(&[last, replica]);
+        self.command(0, &words);
+        self.run_for(3 * SECOND);
+        self.heal();
     }
 
     /// The operator sends a command to a sentinel; [`World::answer`] waits for the answer.

@@ -85,9 +85,10 @@ fn mixed_groups_settle_two_addresses_in_one_epoch() {
         let all: Vec<usize> = (0..world.options.sentinels).collect();
         let (first, last) = (world.rng.below(2) as usize, all.len() - 1);
         for _ in 0..2 {
-            match chance(&mut world, 70) {
-                true => world.force_at_once(&[first, last]),
-                false => world.force_at_once(&all),
+            match world.rng.below(4) {
+                0 => world.force_at_once(&[first, last]),
+                1 => world.force_at_once(&all),
+                _ => world.force_on_both_sides(),
             }
             world.settle(REST);
         }

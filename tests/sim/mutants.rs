@@ -30,8 +30,12 @@ const UNSEEN: &[Defect] = &[
     Defect::VotePerName,
 ];
 /// Defects that break nothing; they cost elections.
-const HARMLESS: &[Defect] =
-    &[Defect::NoStagger, Defect::BelieveSingleClaim, Defect::SettleWithoutPause];
+const HARMLESS: &[Defect] = &[
+    Defect::NoStagger,
+    // These two are for attackers that go on and on.
+    Defect::BelieveSingleClaim,
+    Defect::SettleWithoutPause,
+];
 /// For `--short`: they show within the first seeds.
 const QUICK: &[Defect] = &[
     Defect::TellUnsavedVote,

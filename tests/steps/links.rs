@@ -1,9 +1,9 @@
-//! What data nodes, other sentinels and name servers send: four times the bytes may cost about four
+//! What data nodes, other sentinels and name servers send: three times the bytes may cost about three
 //! times the steps.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::requests::judge;
+use crate::requests::{TIMES, judge};
 use crate::rig::{Rig, master_ip};
 use sentineld::util::ident::ConnId;
 
@@ -38,7 +38,7 @@ fn check(name: &str, small: usize, infos: impl Fn(usize) -> [String; 2]) {
         steps
     };
     let (Some(one), Some(small_cost)) = (cost(1), cost(small)) else { return };
-    let large = cost(4 * small).expect("counted before");
+    let large = cost(TIMES * small).expect("counted before");
     let found = judge(name, small, [one, small_cost, large]);
     assert!(found.is_empty(), "the work grows faster than the input:\n{found}");
 }
@@ -56,8 +56,8 @@ fn info_that_is_unlike_the_one_before() {
     });
     check("INFO whose lines are all in another order", 6, |n| {
         let line = |at| format!("f{at}:x\r\n");
-        let there: String = (0..4 * n).map(line).collect();
-        let back: String = (0..4 * n).rev().map(line).collect();
+        let there: String = (0..TIMES * n).map(line).collect();
+        let back: String = (0..TIMES * n).rev().map(line).collect();
         [format!("role:master\r\n{there}"), format!("role:master\r\n{back}")]
     });
 }

@@ -1,17 +1,19 @@
-//! Requests that get longer: four times the bytes may cost about four times the steps.
+//! Requests that get longer: three times the bytes may cost about three times the steps.
 
 use crate::rig::{Rig, request};
 
 /// How far what is added by more input may grow beyond the input itself: sorting and growing
 /// buffers take a little, comparing each with each takes several times as much.
 pub const EXCESS_MAX: f64 = 1.4;
+/// How much larger the larger input is.
+pub const TIMES: usize = 3;
 /// What the growth of a buffer or of a tree may add now and then.
 pub const EXTRA_STEPS: u64 = 2_000;
 
 /// A kind of request that can be made as long as one likes.
 struct Case {
     name: &'static str,
-    /// How many words or bytes the shorter one has; the longer one has four times as many.
+    /// How many words or bytes the shorter one has; the longer one has [`TIMES`] as many.
     small: usize,
     /// Requests before it, which are not counted, given the same number.
     before: fn(usize) -> Vec<u8>,
@@ -53,9 +55,9 @@ fn many(count: usize, make: impl Fn(usize) -> String) -> Vec<u8> {
     (0..count).flat_map(|n| words(&make(n), [])).collect()
 }
 
-/// What is wrong with the steps that input of size 1, `small` and four times that takes.
+/// What is wrong with the steps that input of size 1, `small_size` and [`TIMES`] that takes.
 pub fn judge(name: &str, small_size: usize, [one, small, large]: [u64; 3]) -> String {
-    let input = (4 * small_size - 1) as f64 / (small_size - 1) as f64;
+    let input = (TIMES * small_size - 1) as f64 / (small_size - 1) as f64;
     let added = small.saturating_sub(one) as f64;
     println!("{name:48} {one:7} {small:7} {large:8}");
     let most = one + EXTRA_STEPS + (added * input * EXCESS_MAX) as u64;
@@ -79,7 +81,7 @@ fn check(cases: &[Case]) {
             steps
         };
         let (Some(one), Some(small)) = (cost(1), cost(case.small)) else { return };
-        let large = cost(4 * case.small).expect("counted before");
+        let large = cost(TIMES * case.small).expect("counted before");
         found += &judge(case.name, case.small, [one, small, large]);
     }
     assert!(found.is_empty(), "the work grows faster than the input:\n{found}");
@@ -170,7 +172,7 @@ fn users() {
         ),
         after(
             "SUBSCRIBE of a user of many channels",
-            10,
+            6,
             |n| {
                 let user = numbered("ACL SETUSER u on nopass +@all", "&c", n);
                 [user, words("AUTH u x", [])].concat()
@@ -192,7 +194,7 @@ fn users() {
 fn sentinel_commands() {
     check(&[
         case("SENTINEL SET of many options", 2, |n| repeated("SENTINEL SET m1", "quorum 1", n)),
-        case("SENTINEL SET of many renames", 3, |n| {
+        case("SENTINEL SET of many renames", 2, |n| {
             let rename = |n| ["rename-command".into(), format!("c{n:05}"), "x".to_string()];
             words("SENTINEL SET m1", (0..n).flat_map(rename))
         }),
