@@ -19,7 +19,7 @@ use super::event::{Event, Subject};
 use super::failover::State;
 use super::instance::{InstId, MasterId};
 use super::log_limit::LineKind;
-use super::names::{Origin, parse_ip};
+use super::names::{HostState, Origin, parse_ip};
 use crate::util::defect::{Defect, defect};
 
 /// Votes that wait for their save, per master. Healthy groups come to two or three; whoever asks
@@ -92,15 +92,21 @@ pub enum AskOutcome {
     Answer { down: bool, vote: Vote },
     /// When the save of `ticket` has ended (or after 500 ms), with [`Sentinel::vote_answer`].
     Wait { down: bool, master: MasterId, ticket: Ticket },
+    /// The host is being looked up: to be asked again when that has ended. If it takes too long,
+    /// the answer is that no such master is known.
+    Unresolved,
 }
 
 impl Sentinel {
     /// Takes an ask: tells whether we hold the master down and, if asked for a vote, gives it.
     pub fn asked(&mut self, cx: &mut Cx, ask: &Ask) -> AskOutcome {
         self.stirred = cx.now;
-        let (asked, around) = self.asked_about(cx, ask.ip, ask.port);
+        let (asked, around, host) = self.asked_about(cx, ask.ip, ask.port);
         let Some(&first) = asked.first() else {
-            return AskOutcome::Answer { down: false, vote: Vote::default() };
+            return match host {
+                HostState::Pending => AskOutcome::Unresolved,
+                _ => AskOutcome::Answer { down: false, vote: Vote::default() },
+            };
         };
         let down = asked.iter().any(|id| self.says_down(*id));
         for &id in &asked {
@@ -147,25 +153,35 @@ impl Sentinel {
         (judging && self.masters[id].base.sdown.is) || defect(Defect::SayDownWhenUp)
     }
 
-    /// The masters at an address, by name, and those that have a replica there.
+    /// The masters at an address, by name, and those that have a replica there; and what is known
+    /// of the host.
     fn asked_about(
         &mut self,
         cx: &mut Cx,
         host: &[u8],
         port: i64,
-    ) -> (Vec<MasterId>, Vec<MasterId>) {
-        let Ok(port) = u16::try_from(port) else { return Default::default() };
-        let ip = match parse_ip(host) {
-            Some(ip) => Some(ip),
-            None => self.resolve(cx, host, Origin::Stranger).ok(),
+    ) -> (Vec<MasterId>, Vec<MasterId>, HostState) {
+        let Ok(port) = u16::try_from(port) else {
+            return (Vec::new(), Vec::new(), HostState::Bad);
+        };
+        let state = match parse_ip(host) {
+            Some(ip) => HostState::Known(ip),
+            None => match self.resolve(cx, host, Origin::Stranger) {
+                Ok(ip) => HostState::Known(ip),
+                Err(state) => state,
+            },
+        };
+        let ip = match state {
+            HostState::Known(ip) => Some(ip),
+            _ => None,
         };
         let mut asked = self.masters_at(ip, host, port);
         if defect(Defect::VotePerName) {
             asked.truncate(1);
-            return (asked, Vec::new());
+            return (asked, Vec::new(), state);
         }
         let around = ip.map(|ip| self.masters_around(ip, port, &asked)).unwrap_or_default();
-        (asked, around)
+        (asked, around, state)
     }
 
     /// Of several masters that were asked about: the one whose vote answers the epoch, or else is

@@ -13,7 +13,7 @@ use super::tracking::Tracking;
 use crate::resp::request::{RequestParser, UNAUTHENTICATED_BULK_BYTES};
 use crate::resp::write::Dialect;
 use crate::sentinel::instance::MasterId;
-use crate::sentinel::vote::Ticket;
+use crate::sentinel::vote::{Ask, Ticket};
 use crate::util::ident::ConnId;
 use crate::util::time::Mono;
 
@@ -51,7 +51,7 @@ pub enum Hold {
     Turn,
 }
 
-/// A reply in the queue behind a vote.
+/// A reply in the queue behind a vote or an ask.
 #[derive(Debug)]
 pub enum Slot {
     /// Composed when the vote is on disk, or at the deadline.
@@ -61,7 +61,46 @@ pub enum Slot {
         ticket: Ticket,
         deadline: Mono,
     },
+    /// An ask about a host that is being looked up.
+    Ask {
+        ask: Box<HeldAsk>,
+        deadline: Mono,
+    },
     Ready(Vec<u8>),
+}
+
+/// A SENTINEL IS-MASTER-DOWN-BY-ADDR that is kept.
+#[derive(Debug)]
+pub struct HeldAsk {
+    pub host: Vec<u8>,
+    pub port: i64,
+    pub epoch: u64,
+    pub runid: Vec<u8>,
+    pub asker: Option<Vec<u8>>,
+}
+
+impl HeldAsk {
+    /// The memory that it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        size_of::<HeldAsk>() + self.host.len() + self.runid.len()
+    }
+
+    pub fn as_ask(&self) -> Ask<'_> {
+        let (ip, runid) = (&self.host[..], &self.runid[..]);
+        Ask { ip, port: self.port, epoch: self.epoch, runid, asker: self.asker.as_deref() }
+    }
+}
+
+impl From<&Ask<'_>> for HeldAsk {
+    fn from(ask: &Ask) -> HeldAsk {
+        HeldAsk {
+            host: ask.ip.to_vec(),
+            port: ask.port,
+            epoch: ask.epoch,
+            runid: ask.runid.to_vec(),
+            asker: ask.asker.map(<[u8]>::to_vec),
+        }
+    }
 }
 
 /// Whether replies are sent (CLIENT REPLY).

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use super::Server;
 use super::call::{Call, text};
+use super::client::HeldAsk;
 use super::cmd_client::asker_in;
 use super::sentinel_map::{Maps, announced_replicas};
 use super::table::{Categories, Command, Flags, command};
@@ -301,9 +302,14 @@ fn is_master_down(call: &mut Call<'_, '_>) {
     let name = std::mem::take(&mut call.client().name);
     let ask = Ask { ip: &words[2], port, epoch, runid: &words[5], asker: asker_in(&name) };
     let outcome = call.sentinel.asked(call.cx, &ask);
+    let held = (outcome == AskOutcome::Unresolved).then(|| HeldAsk::from(&ask));
     call.client().name = name;
     call.note_peer();
     match outcome {
+        AskOutcome::Unresolved => {
+            call.server.settle_new(call.cx);
+            call.server.wait_for_host(call.cx, call.conn, held.expect("unresolved"));
+        }
         AskOutcome::Answer { down, vote } => write_ask_reply(call.reply().out, down, &vote),
         AskOutcome::Wait { down, master, ticket } => {
             call.server.settle_new(call.cx);

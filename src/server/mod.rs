@@ -498,7 +498,7 @@ impl Server {
         self.paused.remove(&conn);
         self.lagging.remove(&conn);
         self.over_soft.remove(&conn);
-        self.waits.client_gone(conn);
+        self.waits.client_gone(conn, &client.behind);
         if client.lib_name == LIB_NAME {
             self.kin_gone.push(conn);
         }

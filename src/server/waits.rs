@@ -2,11 +2,11 @@
 //! come first. Every wait survives its client and its master, and an answer that never comes.
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Server;
 use super::call::text;
-use super::client::{Hold, Slot};
+use super::client::{HeldAsk, Hold, Slot};
 use super::cmd_sentinel::{MonitorAsk, write_ask_reply};
 use super::dispatch::hold;
 use super::sentinel_set::SetJob;
@@ -14,7 +14,7 @@ use crate::resp::write;
 use crate::sentinel::Sentinel;
 use crate::sentinel::action::{Action, Cx};
 use crate::sentinel::instance::MasterId;
-use crate::sentinel::vote::Ticket;
+use crate::sentinel::vote::{AskOutcome, Ticket, Vote};
 use crate::util::ident::{CheckId, ConnId};
 use crate::util::time::Mono;
 
@@ -73,8 +73,10 @@ pub struct Waits {
     /// The lookups by their host in lower case.
     by_host: BTreeSet<(Vec<u8>, u64)>,
     checks: BTreeMap<CheckId, CheckWait>,
-    /// Clients with votes in their queue, and the deadline of the first.
+    /// Clients with votes or asks at the front of their queue, and the deadline of the first.
     voting: BTreeMap<ConnId, Mono>,
+    /// Who asked about masters by a host, in lower case, that is being looked up, and how often.
+    asking: BTreeMap<(Vec<u8>, ConnId), u32>,
     by_deadline: BTreeSet<(Mono, Wait)>,
     /// Numbers the waits.
     last: u64,
@@ -88,14 +90,28 @@ impl Waits {
         self.by_deadline.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Drops waits of a client that only its reply depends on.
-    pub fn client_gone(&mut self, conn: ConnId) {
+    /// Drops waits of a client that only its reply depends on; `queue` is what it waits for.
+    pub fn client_gone(&mut self, conn: ConnId, queue: &VecDeque<Slot>) {
         self.set_voting(conn, None);
+        for slot in queue {
+            if let Slot::Ask { ask, .. } = slot {
+                self.asked_no_more(&ask.host, conn);
+            }
+        }
         let all = (conn, (0, 0))..=(conn, (u64::MAX, u64::MAX));
         for (_, key) in self.saves_of.range(all).copied().collect::<Vec<_>>() {
             if self.saves.get(&key).is_some_and(|wait| wait.then == AfterSave::Nothing) {
                 self.take_save(key);
             }
+        }
+    }
+
+    /// One ask less of a client about a host.
+    fn asked_no_more(&mut self, host: &[u8], conn: ConnId) {
+        let key = (host.to_ascii_lowercase(), conn);
+        match self.asking.get_mut(&key) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(self.asking.remove(&key)),
         }
     }
 
@@ -153,6 +169,16 @@ impl Waits {
         Some(wait)
     }
 
+    /// Nothing is waited for, and nothing is left of what was.
+    #[cfg(test)]
+    pub fn is_idle(&self) -> bool {
+        let Waits {
+            saves, saves_of, lookups, by_host, checks, voting, asking, by_deadline, ..
+        } = self;
+        let rest = (saves_of.len(), by_host.len(), asking.len(), by_deadline.len());
+        (saves.len(), lookups.len(), checks.len(), voting.len(), rest) == (0, 0, 0, 0, (0, 0, 0, 0))
+    }
+
     /// How many clients wait for something.
     pub fn len(&self) -> usize {
         self.saves.len() + self.lookups.len() + self.checks.len() + self.voting.len()
@@ -185,13 +211,48 @@ impl Server {
     pub fn host_answered(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, host: &[u8]) {
         self.begin();
         let host = host.to_ascii_lowercase();
-        let ended = self.waits.by_host.range((host.clone(), 0)..=(host, u64::MAX));
+        let ended = self.waits.by_host.range((host.clone(), 0)..=(host.clone(), u64::MAX));
         for number in ended.map(|(_, number)| *number).collect::<Vec<_>>() {
             if let Some(wait) = self.waits.take_lookup(number) {
                 self.run_monitor(cx, sentinel, wait.ask, Some(wait.deadline));
             }
         }
+        let asking = self.waits.asking.range((host.clone(), ConnId(0))..=(host, ConnId(u64::MAX)));
+        for (host, conn) in asking.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.ask_again(cx, sentinel, conn, &host);
+            self.waits.asking.remove(&(host, conn));
+            self.flush_votes(cx, sentinel, conn);
+        }
         self.run_resumed(cx, sentinel);
+    }
+
+    /// The host of asks of a client was looked up.
+    fn ask_again(&mut self, cx: &mut Cx, sentinel: &mut Sentinel, conn: ConnId, host: &[u8]) {
+        let Some(client) = self.clients.get_mut(&conn) else { return };
+        for slot in &mut client.behind {
+            let Slot::Ask { ask, deadline } = slot else { continue };
+            if !ask.host.eq_ignore_ascii_case(host) {
+                continue;
+            }
+            let deadline = *deadline;
+            client.behind_bytes -= ask.bytes();
+            *slot = match sentinel.asked(cx, &ask.as_ask()) {
+                AskOutcome::Wait { down, master, ticket } => {
+                    Slot::Vote { down, master, ticket, deadline }
+                }
+                outcome => {
+                    // Another lookup of the name is on its way already: this one told nothing.
+                    let (down, vote) = match outcome {
+                        AskOutcome::Answer { down, vote } => (down, vote),
+                        _ => (false, Vote::default()),
+                    };
+                    let mut reply = Vec::new();
+                    write_ask_reply(&mut reply, down, &vote);
+                    client.behind_bytes += reply.len();
+                    Slot::Ready(reply)
+                }
+            };
+        }
     }
 
     /// The shell knows whether a path is an executable file.
@@ -283,6 +344,21 @@ impl Server {
         }
     }
 
+    /// Answers an ask when its host was looked up, but not later than a vote.
+    pub(super) fn wait_for_host(&mut self, cx: &mut Cx, conn: ConnId, ask: HeldAsk) {
+        let Some(client) = self.clients.get_mut(&conn) else { return };
+        if client.is_muted() {
+            return;
+        }
+        let deadline = cx.now.after(VOTE_WAIT_MS);
+        client.behind_bytes += ask.bytes();
+        *self.waits.asking.entry((ask.host.to_ascii_lowercase(), conn)).or_default() += 1;
+        client.behind.push_back(Slot::Ask { ask: Box::new(ask), deadline });
+        if !self.waits.voting.contains_key(&conn) {
+            self.waits.set_voting(conn, Some(deadline));
+        }
+    }
+
     /// Writes what is ready at the front of a client's queue.
     fn flush_votes(&mut self, cx: &mut Cx, sentinel: &Sentinel, conn: ConnId) {
         self.settle_new(cx);
@@ -297,6 +373,15 @@ impl Server {
                 {
                     deadline = Some(*at);
                     break;
+                }
+                Slot::Ask { deadline: at, .. } if *at > cx.now => {
+                    deadline = Some(*at);
+                    break;
+                }
+                Slot::Ask { ask, .. } => {
+                    client.behind_bytes -= ask.bytes();
+                    self.waits.asked_no_more(&ask.host, conn);
+                    write_ask_reply(out, false, &Vote::default());
                 }
                 Slot::Vote { down, master, .. } => {
                     // What was seen before a pause of the process is not told in tilt.

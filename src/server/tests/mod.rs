@@ -3,7 +3,7 @@
 //! A transcript is text; each line is one of
 //! - `A> words`: client A (any letter; it connects when first named) sends an inline request;
 //! - `A< text`: what A has received since, with each CRLF as one blank; `A<` alone: nothing;
-//! - `A|`: A sends nothing more;
+//! - `A|`: A sends nothing more; `A!`: its connection is gone;
 //! - `A: closed` / `A: open` / `A: held` / `A: free`: how the connection stands;
 //! - `log text`: the log lines since the last such line hold this text;
 //! - `save ok`, `save failed`: the save that is due ends; `wait MS`: time passes;
@@ -291,6 +291,10 @@ impl Rig {
             "|" => {
                 let conn = self.client(letter);
                 self.enter(|server, _, cx| server.read_closed(cx, conn));
+            }
+            "!" => {
+                let conn = self.client(letter);
+                self.enter(|server, _, cx| server.closed(cx, conn));
             }
             ":" => {
                 let conn = self.client(letter);

@@ -236,3 +236,49 @@ fn a_set_that_waits_survives_its_client_and_its_master() {
         ",
     );
 }
+
+#[test]
+fn an_ask_by_host_name_is_answered_when_the_name_is_known() {
+    let mut rig = Rig::new();
+    rig.play("Z> sentinel config set resolve-hostnames yes\nsave ok\nZ< +OK");
+    rig.monitor("m", "127.0.0.1", 1, 1);
+    let ask = "sentinel is-master-down-by-addr";
+    rig.play(&format!(
+        "
+        A> {ask} db.local 1 5 *
+        A> {ask} DB.local 1 5 {CANDIDATE}
+        A> ping
+        A> {ask} other.local 1 5 *
+        B> {ask} db.local 1 0 *
+        A<
+        host db.local 127.0.0.1
+        B< *3 :0 $1 * :0
+        A< *3 :0 $1 * :0
+        save ok
+        A< *3 :0 $40 {CANDIDATE} :5 +PONG
+        host other.local -
+        A< *3 :0 $1 * :0
+        "
+    ));
+    // Not for longer than a vote waits for the disk; the next one finds the answer, if it has come.
+    rig.play(&format!(
+        "
+        A> {ask} slow.local 1 5 *
+        wait 400
+        A> {ask} slow.local 1 6 {CANDIDATE}
+        wait 99
+        A<
+        wait 1
+        A< *3 :0 $1 * :0
+        host slow.local 127.0.0.1
+        save ok
+        A< *3 :0 $40 {CANDIDATE} :6
+        C> {ask} late.local 1 7 {CANDIDATE}
+        C!
+        host late.local 127.0.0.1
+        A> {ask} 127.0.0.1 1 0 {CANDIDATE}
+        A< *3 :0 $40 {CANDIDATE} :6
+        "
+    ));
+    assert!(rig.server.waits.is_idle());
+}
