@@ -130,6 +130,7 @@ impl Sentinel {
         if chosen.is_some_and(|replica| self.replicas[replica].base.sdown.is) {
             // C waits for failover-timeout here, though another replica may be well.
             self.abort_and_retry(cx, id, "-failover-abort-slave-timeout");
+            self.recall_promotion(cx, &failover);
             return;
         }
         match failover.state {
@@ -140,6 +141,7 @@ impl Sentinel {
             State::WaitPromotion { replica, next_info, info_gap_ms } => {
                 if self.failover_timed_out(cx, id, &failover) {
                     self.abort_and_retry(cx, id, "-failover-abort-slave-timeout");
+                    self.recall_promotion(cx, &failover);
                 } else if next_info <= cx.now {
                     let info_gap_ms = (info_gap_ms * 2).min(INFO_GAP_MAX_MS);
                     let next_info = cx.now.after(info_gap_ms);

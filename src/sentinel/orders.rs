@@ -13,7 +13,7 @@
 
 use super::Sentinel;
 use super::action::{Cx, LogLevel};
-use super::failover::{Attempt, State};
+use super::failover::{Attempt, Failover, State};
 use super::instance::{Addr, InstId, Loading, MasterId, ReplicaId, Role};
 use super::link::{Channel, LinkId, Sent};
 use super::refusal::{Command, Reason, clean};
@@ -373,6 +373,20 @@ impl Sentinel {
             failover.attempt.retry.failed(cx.now);
         }
         self.master_progress(cx, master);
+    }
+
+    /// A failover is given up: its promotion must not reach the replica any more, if it lies unsent
+    /// with us or in the network: the shell resets a connection with output that has not arrived.
+    pub(super) fn recall_promotion(&mut self, cx: &mut Cx, failover: &Failover) {
+        let State::WaitPromotion { replica, .. } = failover.state else { return };
+        let link = self.replicas[replica].base.link;
+        let promotion = Order::Promote { epoch: failover.epoch };
+        let is_this =
+            |sent: &Sent| matches!(sent, Sent::Order { order, .. } if *order == promotion);
+        let cmd = self.links[link].cmd.as_ref();
+        if cmd.is_some_and(|conn| conn.sent.iter().any(|(_, sent)| is_this(sent))) {
+            self.drop_connection(cx, link, Channel::Cmd, "promotion given up");
+        }
     }
 
     /// Whether a replica that refused to be promoted is to be given up: it will not do it for a

@@ -1,5 +1,5 @@
-//! What data nodes, other sentinels and name servers send: three times the bytes may cost about three
-//! times the steps.
+//! What data nodes, other sentinels and name servers send: three times the bytes may cost about
+//! three times the steps.
 
 use std::net::{IpAddr, Ipv4Addr};
 
