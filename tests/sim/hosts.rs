@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use sentineld::config::again::Rewriter;
 use sentineld::config::load::load;
 use sentineld::node::{Closed, Endpoint, Node, ProcessFacts, Setup};
 use sentineld::sentinel::action::Action;
@@ -17,6 +18,7 @@ use sentineld::util::time::{Clock, Mono, Wall};
 use crate::brain::{Brain, Save};
 use crate::checks::FileView;
 use crate::cpeer::CPeer;
+use crate::file_state::FileState;
 use crate::net::{ConnKey, HostId, Net, Segment, Side, Us, WINDOW_BYTES};
 use crate::no_files::NoFiles;
 use crate::property::{Property, ensure, violation};
@@ -44,6 +46,19 @@ pub enum Input {
     /// A connect of its own was answered.
     Established(ConnKey),
     ConnectTurn(ConnId),
+}
+
+impl Input {
+    fn name(&self) -> &'static str {
+        match self {
+            Input::Saved { result: Ok(()), .. } => "saved",
+            Input::Saved { .. } => "not saved",
+            Input::ChildEnds(_) => "child ends",
+            Input::Accept(_) => "accept",
+            Input::Established(_) => "established",
+            Input::ConnectTurn(_) => "connect",
+        }
+    }
 }
 
 /// A save on its way.
@@ -79,6 +94,9 @@ pub struct SentinelHost {
     pub view: FileView,
     /// A save that is in the file, but not in its text yet.
     unwritten: Option<Save>,
+    /// What the file says; `None`: nobody has read it yet.
+    pub said: Option<FileState>,
+    rewriter: Rewriter,
     writes: u32,
     pub disk: Option<Disk>,
     pub inputs: Vec<Input>,
@@ -92,7 +110,7 @@ pub struct SentinelHost {
     pub blocked: Vec<ConnKey>,
     pub keys: BTreeMap<ConnId, ConnKey>,
     /// The clock of the machine at the beginning.
-    boot_ms: u64,
+    pub boot_ms: u64,
     pub next_pid: i32,
     turns: (u64, u32),
     /// It dies in this turn.
@@ -128,6 +146,8 @@ impl SentinelHost {
             view: FileView::parse(&file),
             file,
             unwritten: None,
+            said: None,
+            rewriter: Rewriter::default(),
             writes: 0,
             disk: None,
             inputs: Vec::new(),
@@ -162,12 +182,13 @@ impl SentinelHost {
     }
 
     /// A real node from the file as it is.
-    fn load(&self, thresholds: Thresholds, random: [u8; 32], clock: Clock) -> Node {
+    fn load(&mut self, thresholds: Thresholds, random: [u8; 32], clock: Clock) -> Node {
         let loaded = load(&self.file, None, &[], &mut NoFiles);
         let loaded = loaded.unwrap_or_else(|error| {
             let (sentinel, file) = (self.host, show(&self.file));
             violation!(Property::OwnFileLoads, "sentinel {sentinel}: {error:?}\n{file}")
         });
+        self.said = Some(FileState::of_loaded(&loaded));
         let facts = ProcessFacts { pid: 1, tcp_port: SENTINEL_PORT, ..ProcessFacts::default() };
         Node::new(Setup { loaded, facts, thresholds, random, clock })
     }
@@ -182,6 +203,7 @@ impl SentinelHost {
     fn write(&mut self) {
         let disk = self.disk.take().expect("a save is under way");
         self.view = disk.save.view();
+        self.said = Some(disk.save.said.clone());
         self.unwritten = Some(disk.save);
         self.writes += 1;
         if self.writes.is_multiple_of(16) {
@@ -192,10 +214,19 @@ impl SentinelHost {
     /// The text of the file catches up, and says what was to be saved.
     pub fn make_text(&mut self) {
         let Some(save) = self.unwritten.take() else { return };
-        self.file = save.text(&self.file);
+        self.file = save.text(&self.file, &mut self.rewriter);
         let read = FileView::parse(&self.file);
         let property = Property::FileSaysWhatWasSaved;
         ensure!(read == self.view, property, "{read:?}, not {:?}", self.view);
+        self.check_text(&save.said);
+    }
+
+    /// The text of the file, if it was written since this was asked last.
+    pub fn take_new_text(&mut self) -> Option<Vec<u8>> {
+        self.unwritten.is_some().then(|| {
+            self.make_text();
+            self.file.clone()
+        })
     }
 
     /// The write ends as it was drawn.
@@ -220,6 +251,8 @@ impl SentinelHost {
             file: std::mem::take(&mut self.file),
             view: std::mem::take(&mut self.view),
             unwritten: None,
+            said: None,
+            rewriter: Rewriter::default(),
             writes: self.writes,
             disk: None,
             inputs: Vec::new(),
@@ -328,6 +361,7 @@ impl World {
         if self.sentinels[sentinel].doomed {
             return self.crash(sentinel, false);
         }
+        self.check_file(sentinel);
         // What it wrote leaves when the disk is done.
         let stalled_until = self.sentinels[sentinel].stalled_until;
         if self.now < stalled_until {
@@ -376,7 +410,9 @@ impl World {
             self.read(sentinel, key);
             return true;
         }
-        match host.inputs.remove(chosen) {
+        let input = host.inputs.remove(chosen);
+        self.note(sentinel, input.name(), b"");
+        match input {
             Input::Saved { generation, result, took_ms } => {
                 self.node(sentinel).persisted(generation, result, took_ms);
             }
@@ -466,6 +502,7 @@ impl World {
             self.reads += 1;
             self.unblock(key);
             self.look_for_life(sentinel, key, &bytes);
+            self.note(sentinel, "read", &bytes);
             self.node(sentinel).received(id, &bytes);
         }
         if let Some(gone) = gone {
@@ -498,6 +535,7 @@ impl World {
             return self.node(sentinel).read_closed(id);
         }
         end.open = false;
+        self.note(sentinel, "closed", b"");
         self.forget(sentinel, id);
         let why = match gone {
             Segment::Fin => Closed::Eof,
@@ -551,6 +589,7 @@ impl World {
     }
 
     fn act(&mut self, sentinel: usize, action: Action) {
+        self.note_action(sentinel, &action);
         match action {
             Action::Connect { conn, ip, .. } => {
                 let to = Net::host_of(ip).expect("an address of this network");
@@ -673,6 +712,7 @@ impl World {
             self.node(sentinel).sent(id, sent);
             self.net.conns.get_mut(&key).expect("just looked at").ends[side].seen -= sent;
             if sent > 0 {
+                self.note(sentinel, "written", &bytes);
                 self.send_torn(key, side, bytes);
             }
             if sent < all {

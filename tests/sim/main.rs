@@ -11,12 +11,17 @@ mod connects;
 mod conns;
 mod coverage;
 mod cpeer;
+mod draws;
 #[allow(dead_code, reason = "the whole table is printed by `make sim` alone")]
 mod election_table;
 mod elections;
 mod faults;
+mod file_checks;
+#[path = "../support/file_state.rs"]
+mod file_state;
 mod gathers;
 mod hosts;
+mod ledger;
 mod live;
 mod mixed;
 mod net;

@@ -4,9 +4,10 @@
 
 use sentineld::util::rng::Rng;
 
+use crate::draws;
 use crate::gathers::LOW_WATER_MAX;
 use crate::net::Us;
-use crate::trouble::{FAULTS, Fault};
+use crate::trouble::{FAULTS, Fault, LATER_FAULTS};
 use crate::world::{MS, Options, SECOND};
 
 /// What is laid down for all seeds.
@@ -28,10 +29,12 @@ pub struct Plan {
     pub wall_jumps: Option<bool>,
     /// Lines are hashed.
     pub hashing: bool,
+    /// All that passes the borders of sentinels is hashed.
+    pub ledger: bool,
 }
 
 /// Which commands operators send.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub enum Operators {
     #[default]
     None,
@@ -114,9 +117,19 @@ impl Plan {
         if let Some(links) = self.bundle_links {
             options.bundle_links = Some(links);
         }
+        if !self.plain {
+            draws::draw(&mut Rng::new(seed ^ 0xd4a35), &mut options, self.is_free());
+        }
         let mut course = self.draw_course(&mut rng, &options);
+        if !self.plain {
+            draw_later_faults(&mut Rng::new(seed ^ 0x1a7e4), &mut course);
+        }
+        if options.sentinels == 1 {
+            // Nobody would remember what it forgets, and one more voter would leave no majority.
+            course.operators = course.operators.min(Operators::Forcing);
+        }
         let mut rng = Rng::new(seed ^ 0xa77ac);
-        if !self.plain && rng.below(3) > 0 {
+        if !self.plain && rng.below(3) > 0 && options.sentinels > 1 {
             let round = rng.below(u64::from(course.rounds)) as u32;
             course.attack = Some((round, rng.below(u64::from(course.episodes)) as u32));
         }
@@ -192,6 +205,14 @@ pub fn draw_large(rng: &mut Rng, options: &mut Options) {
 fn draw_waits(rng: &mut Rng, options: &mut Options) {
     if rng.below(6) == 0 {
         options.connect_wait_us = (0, pick(rng, &[50 * MS, 500 * MS, 2 * SECOND]));
+    }
+}
+
+fn draw_later_faults(rng: &mut Rng, course: &mut Course) {
+    for fault in LATER_FAULTS {
+        if rng.below(4) == 0 {
+            course.weights.push((fault, 1 + rng.below(8) as u32));
+        }
     }
 }
 

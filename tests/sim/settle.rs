@@ -164,6 +164,7 @@ impl World {
         }
         self.checks.counter.figures.settled_us.extend(came_to_rest);
         self.ask_everybody();
+        self.check_all_files();
     }
 
     fn await_settled(&mut self, limit_us: Us, end: Us) {

@@ -53,9 +53,14 @@ pub enum Fault {
     StalledDisk,
     FailingDisk,
     FullDisk,
+    /// An operator pauses the clients of a data node.
+    PauseClients,
 }
 
-/// All of them.
+/// Those that were added later: drawn apart, so that seeds mean what they meant.
+pub const LATER_FAULTS: [Fault; 1] = [Fault::PauseClients];
+
+/// All others.
 pub const FAULTS: [Fault; 26] = [
     Fault::KillMaster,
     Fault::FreezeMaster,
@@ -114,6 +119,7 @@ impl Fault {
             Fault::StalledDisk => "stalled-disk",
             Fault::FailingDisk => "failing-disk",
             Fault::FullDisk => "full-disk",
+            Fault::PauseClients => "pause-clients",
         }
     }
 
@@ -193,6 +199,7 @@ impl World {
             | Fault::BusyNode
             | Fault::LoadingNode
             | Fault::ChangePriority
+            | Fault::PauseClients
             | Fault::StrayReplica => self.strike_node(fault, group),
             Fault::CrashSentinel
             | Fault::LoseHost
@@ -211,7 +218,8 @@ impl World {
 
     fn strike_node(&mut self, fault: Fault, group: usize) -> Option<()> {
         let of_master = fault.takes_master()
-            || (matches!(fault, Fault::RestartNode | Fault::BusyNode) && self.chance(50));
+            || (matches!(fault, Fault::RestartNode | Fault::BusyNode | Fault::PauseClients)
+                && self.chance(50));
         let host = match of_master {
             true => self.watched_master(group).or_else(|| self.any_node(group, true))?,
             false => self.any_node(group, false)?,
@@ -235,6 +243,7 @@ impl World {
             }
             Fault::BusyNode => self.set_mode(host, Mode::Busy),
             Fault::LoadingNode => self.set_mode(host, Mode::Loading),
+            Fault::PauseClients => self.pause_clients(host),
             Fault::ChangePriority => {
                 let priority = [0, 1, 50, 100][self.rng.below(4) as usize];
                 self.trace(|| format!("node {host}: priority {priority}"));
@@ -333,6 +342,7 @@ impl World {
             let server = self.farm.at(host).expect("a data node");
             let (running, frozen) = (server.running, server.frozen);
             let strange = server.mode != Mode::Normal;
+            let paused = server.clients_paused;
             if !running && self.chance(percent) {
                 self.restart_server(host);
             } else if frozen && self.chance(percent) {
@@ -341,6 +351,9 @@ impl World {
             // It may be both: frozen while it loads.
             if running && strange && self.chance(percent) {
                 self.set_mode(host, Mode::Normal);
+            }
+            if running && paused && self.chance(percent) {
+                self.unpause_clients(host);
             }
         }
         for at in 0..self.sentinels.len() {

@@ -3,10 +3,11 @@
 //! The file is read by the product's own loader, so nothing that a restart would need can be
 //! missing from it without being noticed.
 #![forbid(unsafe_code)]
+#![allow(dead_code, reason = "the simulator and the transcripts use different parts")]
 
 use std::fmt::Debug;
 
-use sentineld::config::load::load;
+use sentineld::config::load::{Loaded, load};
 use sentineld::config::settings::Settings;
 use sentineld::node::Node;
 use sentineld::sentinel::setup::{HostPort, MasterConfig, MasterOptions, SentinelConfig};
@@ -28,6 +29,11 @@ impl FileState {
     pub fn of_file(text: &[u8]) -> Result<FileState, String> {
         let loaded = load(text, None, &[], &mut NoFiles).map_err(|error| format!("{error:?}"))?;
         Ok(FileState::new(loaded.settings, loaded.sentinel))
+    }
+
+    /// What was read at the start.
+    pub fn of_loaded(loaded: &Loaded) -> FileState {
+        FileState::new(loaded.settings.clone(), loaded.sentinel.clone())
     }
 
     /// What a save of this moment would say.
