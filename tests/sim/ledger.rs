@@ -159,8 +159,11 @@ mod tests {
     #[test]
     fn the_same_seed_has_the_same_number() {
         let share = |seed| {
-            let plan = Plan { rounds: Some(1), ledger: true, ..Plan::default() };
-            let Outcome::Ok(stats) = run_seed(seed, &plan) else { panic!("seed {seed}") };
+            let (masters, replicas) = (Some(1), Some(2));
+            let (sentinels, rounds) = (Some(3), Some(1));
+            let sizes = Plan { sentinels, masters, replicas, rounds, ..Plan::default() };
+            let outcome = run_seed(seed, &Plan { ledger: true, ..sizes });
+            let Outcome::Ok(stats) = outcome else { panic!("seed {seed}: {outcome:?}") };
             stats.ledger
         };
         let first = share(3);

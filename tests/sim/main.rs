@@ -15,6 +15,7 @@ mod draws;
 #[allow(dead_code, reason = "the whole table is printed by `make sim` alone")]
 mod election_table;
 mod elections;
+mod extremes;
 mod faults;
 mod file_checks;
 #[path = "../support/file_state.rs"]
@@ -39,6 +40,7 @@ mod redis;
 mod scenarios;
 mod scripts;
 mod settle;
+mod stale;
 mod storm;
 #[path = "../support/mod.rs"]
 mod support;

@@ -11,6 +11,7 @@ use sentineld::config::load::{Loaded, load};
 use sentineld::config::settings::Settings;
 use sentineld::node::Node;
 use sentineld::sentinel::setup::{HostPort, MasterConfig, MasterOptions, SentinelConfig};
+use sentineld::server::acl::users::Users;
 
 use crate::no_files::NoFiles;
 
@@ -42,8 +43,11 @@ impl FileState {
     }
 
     fn new(mut settings: Settings, mut sentinel: SentinelConfig) -> FileState {
-        if settings.requirepass.is_none() {
-            settings.users.retain(|words| !is_open_default_user(words));
+        // A start makes users of the lines, and of the password.
+        settings.users = Users::new(&settings).lines();
+        for user in &mut settings.users {
+            // Has no effect, and only some spellings of the same user hold it.
+            user.retain(|word| word != b"sanitize-payload");
         }
         sentinel.masters.sort_by(|one, other| one.name.cmp(&other.name));
         sentinel.masters.iter_mut().for_each(put_in_order);
@@ -71,11 +75,6 @@ impl FileState {
         }
         all
     }
-}
-
-fn is_open_default_user(words: &[Vec<u8>]) -> bool {
-    let open: [&[u8]; 6] = [b"default", b"on", b"nopass", b"~*", b"&*", b"+@all"];
-    words.iter().map(Vec::as_slice).eq(open)
 }
 
 fn put_in_order(master: &mut MasterConfig) {

@@ -87,7 +87,7 @@ pub struct Drawn {
     reboot_down_after_ms: Option<u64>,
     pub scripts_hang: bool,
     /// So long the machines of sentinels ran before.
-    uptime_ms: u64,
+    pub uptime_ms: u64,
 }
 
 fn pick<T: Copy>(rng: &mut Rng, choices: &[T]) -> T {
@@ -196,7 +196,7 @@ fn draw_masters(rng: &mut Rng, drawn: &mut Drawn, options: &Options, lines: &mut
     }
     if rng.below(8) == 0 {
         drawn.names.push("old-epochs");
-        let epoch = pick(rng, &[9, 1 << 31, (1 << 53) + 1, 1 << 61]);
+        let epoch = pick(rng, &[9_u64, 1 << 31, (1 << 53) + 1, 1 << 61]);
         lines.push(format!("sentinel current-epoch {epoch}"));
         lines.extend(each(&|m| format!("sentinel config-epoch m{m} {epoch}")));
         lines.extend(each(&|m| format!("sentinel leader-epoch m{m} {}", epoch - 1)));
