@@ -10,7 +10,15 @@ use crate::property::{Property, ensure, violation};
 use crate::wire::show;
 use crate::world::World;
 
+/// One turn of so many is looked at.
+const TURNS: u32 = 8;
+
 impl SentinelHost {
+    fn is_time_to_check(&mut self) -> bool {
+        self.unchecked_turns = (self.unchecked_turns + 1) % TURNS;
+        self.unchecked_turns == 0
+    }
+
     /// The text of the file, as the loader reads it, says what was to be saved.
     pub fn check_text(&self, saved: &FileState) {
         let (sentinel, text) = (self.host, show(&self.file));
@@ -26,21 +34,34 @@ impl SentinelHost {
     }
 
     /// What the last save does not say, although nothing is to be saved.
-    fn left_out(&self) -> Vec<String> {
+    fn left_out(&mut self) -> Vec<String> {
         let (Some(Brain::Ours(node)), Some(said)) = (&self.node, &self.said) else {
             return Vec::new();
         };
-        match node.sentinel().saves.is_idle() && self.disk.is_none() {
-            true => said.differences(&FileState::of_node(node)),
-            false => Vec::new(),
+        if !node.sentinel().saves.is_idle() || self.disk.is_some() {
+            return Vec::new();
         }
+        if said.is_of(node) || self.agreed.as_ref().is_some_and(|state| state.is_of(node)) {
+            return Vec::new();
+        }
+        let state = FileState::of_node(node);
+        let left_out = said.differences(&state);
+        self.agreed = left_out.is_empty().then_some(state);
+        left_out
     }
 }
 
 impl World {
-    /// At the end of a turn.
-    pub fn check_file(&mut self, sentinel: usize) {
+    /// At the end of a turn: what is left out once stays so until the next save, so it is enough to
+    /// look now and then.
+    pub fn check_file_of_turn(&mut self, sentinel: usize) {
         self.note_file(sentinel);
+        if self.sentinels[sentinel].is_time_to_check() {
+            self.check_file(sentinel);
+        }
+    }
+
+    fn check_file(&mut self, sentinel: usize) {
         let left_out = self.sentinels[sentinel].left_out();
         let property = Property::FileKeepsUp;
         ensure!(left_out.is_empty(), property, "{sentinel}: {}", left_out.join("\n"));

@@ -96,6 +96,9 @@ pub struct SentinelHost {
     unwritten: Option<Save>,
     /// What the file says; `None`: nobody has read it yet.
     pub said: Option<FileState>,
+    /// The state that was last found to agree with that.
+    pub agreed: Option<FileState>,
+    pub unchecked_turns: u32,
     rewriter: Rewriter,
     writes: u32,
     pub disk: Option<Disk>,
@@ -147,6 +150,8 @@ impl SentinelHost {
             file,
             unwritten: None,
             said: None,
+            agreed: None,
+            unchecked_turns: 0,
             rewriter: Rewriter::default(),
             writes: 0,
             disk: None,
@@ -204,6 +209,7 @@ impl SentinelHost {
         let disk = self.disk.take().expect("a save is under way");
         self.view = disk.save.view();
         self.said = Some(disk.save.said.clone());
+        self.agreed = None;
         self.unwritten = Some(disk.save);
         self.writes += 1;
         if self.writes.is_multiple_of(16) {
@@ -252,6 +258,8 @@ impl SentinelHost {
             view: std::mem::take(&mut self.view),
             unwritten: None,
             said: None,
+            agreed: None,
+            unchecked_turns: 0,
             rewriter: Rewriter::default(),
             writes: self.writes,
             disk: None,
@@ -361,7 +369,7 @@ impl World {
         if self.sentinels[sentinel].doomed {
             return self.crash(sentinel, false);
         }
-        self.check_file(sentinel);
+        self.check_file_of_turn(sentinel);
         // What it wrote leaves when the disk is done.
         let stalled_until = self.sentinels[sentinel].stalled_until;
         if self.now < stalled_until {

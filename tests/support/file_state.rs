@@ -18,7 +18,7 @@ use crate::no_files::NoFiles;
 /// Larger numbers are written as this one: other programs would read them as negative.
 const WRITTEN_MAX: u64 = i32::MAX as u64;
 
-/// Everything that a file or a node says, in one order: lists have none in a file.
+/// Everything that a file or a node says.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FileState {
     settings: Settings,
@@ -29,20 +29,27 @@ impl FileState {
     /// What a restart would read; the error says which line the loader refuses.
     pub fn of_file(text: &[u8]) -> Result<FileState, String> {
         let loaded = load(text, None, &[], &mut NoFiles).map_err(|error| format!("{error:?}"))?;
-        Ok(FileState::new(loaded.settings, loaded.sentinel))
+        Ok(FileState::of_loaded(&loaded))
     }
 
     /// What was read at the start.
     pub fn of_loaded(loaded: &Loaded) -> FileState {
-        FileState::new(loaded.settings.clone(), loaded.sentinel.clone())
+        FileState { settings: loaded.settings.clone(), sentinel: loaded.sentinel.clone() }
     }
 
     /// What a save of this moment would say.
     pub fn of_node(node: &Node) -> FileState {
-        FileState::new(node.settings().clone(), node.export())
+        FileState { settings: node.settings().clone(), sentinel: node.export() }
     }
 
-    fn new(mut settings: Settings, mut sentinel: SentinelConfig) -> FileState {
+    /// Whether it is just what [`FileState::of_node`] would give, which costs more.
+    pub fn is_of(&self, node: &Node) -> bool {
+        self.settings == *node.settings() && self.sentinel == node.export()
+    }
+
+    /// The same in one order, as lists have none in a file, and with one spelling for everything.
+    fn normal(&self) -> FileState {
+        let FileState { mut settings, mut sentinel } = self.clone();
         // A start makes users of the lines, and of the password.
         settings.users = Users::new(&settings).lines();
         for user in &mut settings.users {
@@ -59,10 +66,14 @@ impl FileState {
     /// A host that the file gives by name may have been resolved meanwhile: the next start finds it
     /// by that name.
     pub fn differences(&self, node: &FileState) -> Vec<String> {
+        if self == node {
+            return Vec::new();
+        }
+        let (file, node) = (self.normal(), node.normal());
         let mut all = Vec::new();
-        compare_debug(&mut all, "settings", &self.settings, &node.settings);
-        compare_debug(&mut all, "global", &self.sentinel.global, &node.sentinel.global);
-        let (ours, theirs) = (&self.sentinel.masters, &node.sentinel.masters);
+        compare_debug(&mut all, "settings", &file.settings, &node.settings);
+        compare_debug(&mut all, "global", &file.sentinel.global, &node.sentinel.global);
+        let (ours, theirs) = (&file.sentinel.masters, &node.sentinel.masters);
         let names = |masters: &[MasterConfig]| -> Vec<String> {
             masters.iter().map(|master| shown(&master.name)).collect()
         };
