@@ -42,22 +42,22 @@ fn set_times(world: &mut World, down_after_ms: u64, failover_timeout_ms: u64) {
 
 #[test]
 fn times_of_milliseconds() {
-    for seed in seeds(12) {
+    for seed in seeds(3) {
         let mut rng = Rng::new(seed ^ 0x5eed);
         let mut options = random_options(&mut rng);
         options.down_after_ms = pick(&mut rng, &[1, 2, 5, 20]);
         options.failover_timeout_ms = pick(&mut rng, &[1, 10, 100, 1_000]);
         let mut world = World::new("times_of_milliseconds", seed, options);
         world.checks.waived.majority_of_all = true;
-        world.run_for(3 * SECOND);
-        for _ in 0..4 {
+        world.run_for(SECOND);
+        for _ in 0..3 {
             let hosts = world.options.replicas as u64 + 1;
             let host = world.first_master(0) + world.rng.below(hosts) as usize;
             match chance(&mut world, 50) {
                 true => world.kill_server(host),
                 false => world.freeze_server(host),
             }
-            let away = world.rng.below(3_000) * MS;
+            let away = world.rng.below(1_500) * MS;
             world.run_for(away);
             mend(&mut world);
             let pause = world.rng.below(1_000) * MS;
@@ -106,7 +106,7 @@ fn a_failover_timeout_of_three_minutes() {
         "+promoted-slave",
         "+slave-reconf-sent",
     ];
-    for seed in seeds(20) {
+    for seed in seeds(10) {
         let change = |options: &mut Options, _: &mut Rng| options.failover_timeout_ms = 180_000;
         let mut world = random_world_with("a_failover_timeout_of_three_minutes", seed, change);
         let master = world.first_master(0);
@@ -125,7 +125,7 @@ fn a_failover_timeout_of_three_minutes() {
 /// and as long as nothing fails nothing happens.
 #[test]
 fn two_names_for_one_master() {
-    for seed in seeds(20) {
+    for seed in seeds(8) {
         let mut rng = Rng::new(seed ^ 0x5eed);
         let mut options = random_options(&mut rng);
         // When hellos are held back is judged by the failovers of the first name alone.

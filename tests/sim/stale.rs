@@ -18,7 +18,7 @@ const REST: Us = 120 * SECOND;
 /// that time: one of them takes over as soon as it is back.
 #[test]
 fn an_outage_of_a_hundred_times_down_after() {
-    for seed in seeds(10) {
+    for seed in seeds(5) {
         let change = |options: &mut Options, rng: &mut Rng| {
             options.replicas = 2;
             options.down_after_ms = 500 + rng.below(500);
@@ -42,7 +42,7 @@ fn an_outage_of_a_hundred_times_down_after() {
 /// Half of the replicas have told nothing for half a minute: it is one of the others.
 #[test]
 fn half_of_the_replicas_are_silent() {
-    for seed in seeds(10) {
+    for seed in seeds(5) {
         let change = |options: &mut Options, _: &mut Rng| options.replicas = 4;
         let mut world = random_world_with("half_of_the_replicas_are_silent", seed, change);
         let master = world.first_master(0);
@@ -70,7 +70,7 @@ fn half_of_the_replicas_are_silent() {
 /// promoted for what it said then.
 #[test]
 fn info_of_half_a_minute_ago_is_not_believed() {
-    for seed in seeds(10) {
+    for seed in seeds(5) {
         let change = |options: &mut Options, _: &mut Rng| options.replicas = 2;
         let mut world = random_world_with("info_of_half_a_minute_ago", seed, change);
         let master = world.first_master(0);
@@ -99,7 +99,7 @@ fn three_masters(options: &mut Options, _: &mut Rng) {
 /// replace it, and the one in tilt learns of it.
 #[test]
 fn tilt_with_links_that_masters_share() {
-    for seed in seeds(10) {
+    for seed in seeds(5) {
         let mut world =
             random_world_with("tilt_with_links_that_masters_share", seed, three_masters);
         let at = world.rng.below(world.sentinels.len() as u64) as usize;
@@ -124,7 +124,7 @@ fn tilt_with_links_that_masters_share() {
 /// the save when it is in tilt.
 #[test]
 fn votes_that_are_saved_in_tilt() {
-    for seed in seeds(30) {
+    for seed in seeds(15) {
         let mut world = random_world_with("votes_that_are_saved_in_tilt", seed, |_, _| {});
         world.options.save_us = (200 * MS, 3 * SECOND);
         let master = world.first_master(0);
@@ -156,7 +156,7 @@ fn votes_that_are_saved_in_tilt() {
 /// they hold it down: each gets what it wants, in whichever order they began to use it.
 #[test]
 fn links_shared_by_masters_with_different_settings() {
-    for seed in seeds(10) {
+    for seed in seeds(5) {
         let change = |options: &mut Options, _: &mut Rng| {
             options.masters = 2;
             options.down_after_ms = 1_000;
