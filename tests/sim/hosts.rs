@@ -99,6 +99,7 @@ pub struct SentinelHost {
     /// The state that was last found to agree with that.
     pub agreed: Option<FileState>,
     pub unchecked_turns: u32,
+    has_new_text: bool,
     rewriter: Rewriter,
     writes: u32,
     pub disk: Option<Disk>,
@@ -152,6 +153,7 @@ impl SentinelHost {
             said: None,
             agreed: None,
             unchecked_turns: 0,
+            has_new_text: false,
             rewriter: Rewriter::default(),
             writes: 0,
             disk: None,
@@ -221,18 +223,16 @@ impl SentinelHost {
     pub fn make_text(&mut self) {
         let Some(save) = self.unwritten.take() else { return };
         self.file = save.text(&self.file, &mut self.rewriter);
+        self.has_new_text = true;
         let read = FileView::parse(&self.file);
         let property = Property::FileSaysWhatWasSaved;
         ensure!(read == self.view, property, "{read:?}, not {:?}", self.view);
         self.check_text(&save.said);
     }
 
-    /// The text of the file, if it was written since this was asked last.
+    /// The text of the file, if it was made since this was asked last.
     pub fn take_new_text(&mut self) -> Option<Vec<u8>> {
-        self.unwritten.is_some().then(|| {
-            self.make_text();
-            self.file.clone()
-        })
+        std::mem::take(&mut self.has_new_text).then(|| self.file.clone())
     }
 
     /// The write ends as it was drawn.
@@ -260,6 +260,7 @@ impl SentinelHost {
             said: None,
             agreed: None,
             unchecked_turns: 0,
+            has_new_text: self.has_new_text,
             rewriter: Rewriter::default(),
             writes: self.writes,
             disk: None,
