@@ -353,6 +353,7 @@ impl Sentinel {
         } else {
             self.add_replica_with_link(cx, id, old_addr, old_link)
         };
+        self.recall_orders(cx, id);
         self.refresh_replicas(cx, id);
         for peer in self.masters[id].peers.values() {
             let peer = &mut self.peers[*peer];

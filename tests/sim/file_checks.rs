@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use crate::brain::Brain;
+use crate::checks::FileView;
 use crate::file_state::FileState;
 use crate::hosts::SentinelHost;
 use crate::property::{Property, ensure, violation};
@@ -17,6 +18,44 @@ impl SentinelHost {
     fn is_time_to_check(&mut self) -> bool {
         self.unchecked_turns = (self.unchecked_turns + 1) % TURNS;
         self.unchecked_turns == 0
+    }
+
+    /// The write that was under way is in the file. Its text is only made when somebody looks at
+    /// it, or now and then: a text that nobody looks at is the next one's beginning, no more.
+    pub fn write(&mut self) {
+        let disk = self.disk.take().expect("a save is under way");
+        self.view = disk.save.view();
+        self.said = Some(disk.save.said.clone());
+        self.agreed = None;
+        self.unwritten = Some(disk.save);
+        self.writes += 1;
+        if self.writes.is_multiple_of(16) {
+            self.make_text();
+        }
+    }
+
+    /// The text of the file catches up, and says what was to be saved.
+    pub fn make_text(&mut self) {
+        let Some(save) = self.unwritten.take() else { return };
+        self.file = save.text(&self.file, &mut self.rewriter);
+        self.has_new_text = true;
+        let read = FileView::parse(&self.file);
+        let property = Property::FileSaysWhatWasSaved;
+        ensure!(read == self.view, property, "{read:?}, not {:?}", self.view);
+        self.check_text(&save.said);
+    }
+
+    /// The text of the file, if it was made since this was asked last.
+    pub fn take_new_text(&mut self) -> Option<Vec<u8>> {
+        std::mem::take(&mut self.has_new_text).then(|| self.file.clone())
+    }
+
+    /// The write ends as it was drawn.
+    pub fn disk_ends(&mut self) {
+        match self.disk.as_ref().is_some_and(|disk| disk.fails) {
+            true => self.disk = None,
+            false => self.write(),
+        }
     }
 
     /// The text of the file, as the loader reads it, says what was to be saved.

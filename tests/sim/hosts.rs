@@ -48,26 +48,13 @@ pub enum Input {
     ConnectTurn(ConnId),
 }
 
-impl Input {
-    fn name(&self) -> &'static str {
-        match self {
-            Input::Saved { result: Ok(()), .. } => "saved",
-            Input::Saved { .. } => "not saved",
-            Input::ChildEnds(_) => "child ends",
-            Input::Accept(_) => "accept",
-            Input::Established(_) => "established",
-            Input::ConnectTurn(_) => "connect",
-        }
-    }
-}
-
 /// A save on its way.
 #[derive(Debug)]
 pub struct Disk {
     pub generation: u64,
     pub began: Us,
     pub fails: bool,
-    save: Save,
+    pub save: Save,
 }
 
 /// What a disk does with saves.
@@ -93,15 +80,15 @@ pub struct SentinelHost {
     pub file: Vec<u8>,
     pub view: FileView,
     /// A save that is in the file, but not in its text yet.
-    unwritten: Option<Save>,
+    pub unwritten: Option<Save>,
     /// What the file says; `None`: nobody has read it yet.
     pub said: Option<FileState>,
     /// The state that was last found to agree with that.
     pub agreed: Option<FileState>,
     pub unchecked_turns: u32,
-    has_new_text: bool,
-    rewriter: Rewriter,
-    writes: u32,
+    pub has_new_text: bool,
+    pub rewriter: Rewriter,
+    pub writes: u32,
     pub disk: Option<Disk>,
     pub inputs: Vec<Input>,
     /// Connections with something to read.
@@ -203,44 +190,6 @@ impl SentinelHost {
     /// Whether the process can do anything now.
     pub fn runs(&self) -> bool {
         self.node.is_some() && !self.paused
-    }
-
-    /// The write that was under way is in the file. Its text is only made when somebody looks at
-    /// it, or now and then: a text that nobody looks at is the next one's beginning, no more.
-    fn write(&mut self) {
-        let disk = self.disk.take().expect("a save is under way");
-        self.view = disk.save.view();
-        self.said = Some(disk.save.said.clone());
-        self.agreed = None;
-        self.unwritten = Some(disk.save);
-        self.writes += 1;
-        if self.writes.is_multiple_of(16) {
-            self.make_text();
-        }
-    }
-
-    /// The text of the file catches up, and says what was to be saved.
-    pub fn make_text(&mut self) {
-        let Some(save) = self.unwritten.take() else { return };
-        self.file = save.text(&self.file, &mut self.rewriter);
-        self.has_new_text = true;
-        let read = FileView::parse(&self.file);
-        let property = Property::FileSaysWhatWasSaved;
-        ensure!(read == self.view, property, "{read:?}, not {:?}", self.view);
-        self.check_text(&save.said);
-    }
-
-    /// The text of the file, if it was made since this was asked last.
-    pub fn take_new_text(&mut self) -> Option<Vec<u8>> {
-        std::mem::take(&mut self.has_new_text).then(|| self.file.clone())
-    }
-
-    /// The write ends as it was drawn.
-    pub fn disk_ends(&mut self) {
-        match self.disk.as_ref().is_some_and(|disk| disk.fails) {
-            true => self.disk = None,
-            false => self.write(),
-        }
     }
 
     /// The process ends; whether its last write `landed` nobody can tell beforehand.

@@ -9,6 +9,7 @@ use std::path::Path;
 use sentineld::sentinel::action::Action;
 use sentineld::util::rng::mix;
 
+use crate::hosts::Input;
 use crate::net::Us;
 use crate::world::World;
 
@@ -48,6 +49,20 @@ impl Ledger {
     /// hashed.
     pub fn share(&self, seed: u64) -> u64 {
         if self.is_on { mix(self.hash ^ mix(seed)) } else { 0 }
+    }
+}
+
+impl Input {
+    /// Its kind.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Input::Saved { result: Ok(()), .. } => "saved",
+            Input::Saved { .. } => "not saved",
+            Input::ChildEnds(_) => "child ends",
+            Input::Accept(_) => "accept",
+            Input::Established(_) => "established",
+            Input::ConnectTurn(_) => "connect",
+        }
     }
 }
 
