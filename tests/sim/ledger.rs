@@ -144,16 +144,18 @@ mod tests {
     use crate::outcome::{Outcome, run_seed};
     use crate::plan::Plan;
 
+    type Note = (Us, usize, &'static str, &'static [u8]);
+
     #[test]
     fn every_byte_and_every_seed_count() {
-        let hash = |notes: &[(Us, usize, &str, &[u8])]| {
+        let hash = |notes: &[Note]| {
             let mut ledger = Ledger { is_on: true, ..Ledger::default() };
             for (now, sentinel, kind, bytes) in notes {
                 ledger.note(*now, *sentinel, kind, bytes);
             }
             ledger.share(1)
         };
-        let all: [&[(Us, usize, &str, &[u8])]; 6] = [
+        let all: [&[Note]; 6] = [
             &[],
             &[(1, 0, "a", b"bc")],
             &[(1, 0, "ab", b"c")],
