@@ -116,6 +116,7 @@ impl World {
                 bundled += 1;
             }
             periodic.subscribed |= words[0] == b"SUBSCRIBE";
+            periodic.informs |= words[0] == b"INFO";
             if words[0] == b"INFO" {
                 info_asked.push_back(*now);
             }

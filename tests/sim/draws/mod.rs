@@ -241,6 +241,11 @@ impl Drawn {
         text
     }
 
+    /// Whether a master that is well may be replaced for having been started anew.
+    pub fn replaces_who_reboots(&self) -> bool {
+        self.reboot_down_after_ms.is_some()
+    }
+
     /// The usual name of a command that data nodes know under another one.
     pub fn usual_name<'a>(&self, word: &'a [u8]) -> &'a [u8] {
         usual_name(&self.renamed, word)
