@@ -38,8 +38,9 @@ impl Tracer {
             }
             tail.push_back(shown());
         }
-        // The one line that tells the time of the wall clock.
-        if !self.hashing || text.contains("Next failover delay") {
+        // What tells the time of the wall clock: one line of the log, and the answer to INFO.
+        let tells_time = text.contains("Next failover delay") || text.contains("server_time_usec:");
+        if !self.hashing || tells_time {
             return;
         }
         if self.hash == 0 {
