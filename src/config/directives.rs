@@ -196,7 +196,6 @@ const RECORDED: &[(&str, RecordForm)] = &[
 ];
 
 /// All names, in the order of the tables.
-#[cfg(test)]
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     let server = DIRECTIVES.iter().map(|(name, _)| *name);
     server.chain(RECORDED.iter().map(|(name, _)| *name))

@@ -68,6 +68,11 @@ const SPELLINGS: &[(&str, &str)] = &[
     ("primary-reboot-down-after-period", "master-reboot-down-after-period"),
 ];
 
+/// The kinds of `sentinel` lines.
+pub(super) fn form_names() -> impl Iterator<Item = &'static str> {
+    FORMS.iter().map(|form| form.name)
+}
+
 impl Form {
     /// The form of a `sentinel` line; `None` if the word is unknown or the count of words wrong.
     pub(super) fn of(words: &[Vec<u8>]) -> Option<&'static Form> {

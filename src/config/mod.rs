@@ -27,6 +27,11 @@ mod sentinel_lines;
 pub mod settings;
 mod values;
 
+/// The directives with effect: those of the server, then the kinds of `sentinel` lines.
+pub fn directive_names() -> (Vec<&'static str>, Vec<&'static str>) {
+    (directives::names().collect(), lines::form_names().collect())
+}
+
 #[cfg(test)]
 mod conf_tests;
 #[cfg(test)]

@@ -20,9 +20,11 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use crate::config::load::Loaded;
+use crate::config::settings::Settings;
 use crate::resp::reply::{self, ReplyParser};
 use crate::sentinel::action::{Action, Cx, LogLevel};
 use crate::sentinel::log_limit::{LineKind, LogLimits};
+use crate::sentinel::setup::SentinelConfig;
 use crate::sentinel::thresholds::Thresholds;
 use crate::sentinel::{Sentinel, Surroundings};
 use crate::server::Server;
@@ -420,6 +422,20 @@ impl Node {
     /// CPU times for INFO; the shell calls it when it has them anew (once a second will do).
     pub fn cpu_times(&mut self, times: CpuTimes) {
         self.server.cpu_times(times);
+    }
+
+    /// All that a save of this moment would say about Sentinel.
+    pub fn export(&self) -> SentinelConfig {
+        let masters = self.sentinel.masters.ids();
+        SentinelConfig {
+            global: self.sentinel.export_global(),
+            masters: masters.into_iter().map(|id| self.sentinel.export_master(id)).collect(),
+        }
+    }
+
+    /// The settings of the server as they are now.
+    pub fn settings(&self) -> &Settings {
+        self.server.settings()
     }
 
     /// The protocol state, to look at.

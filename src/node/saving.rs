@@ -59,12 +59,9 @@ impl Saving {
                 }
             }
         }
-        let mut global = sentinel.global.clone();
-        global.myid = Some(sentinel.myid.clone());
-        global.current_epoch = sentinel.current_epoch;
         let state = StateLines {
             server: render_server(settings),
-            global: render_global(&global),
+            global: render_global(&sentinel.export_global()),
             masters: self.masters.values().cloned().collect(),
             included: Arc::clone(&self.included),
             kept: Arc::clone(&self.kept),

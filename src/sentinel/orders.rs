@@ -13,6 +13,7 @@
 
 use super::Sentinel;
 use super::action::{Cx, LogLevel};
+use super::connect::Stage;
 use super::failover::{Attempt, Failover, State};
 use super::instance::{Addr, InstId, Loading, MasterId, ReplicaId, Role};
 use super::link::{Channel, LinkId, Sent};
@@ -484,6 +485,24 @@ impl Sentinel {
             let to = self.masters[master].base.addr.clone();
             self.send_slaveof(cx, InstId::Replica(id), Some(&to));
             self.send_info(cx, InstId::Replica(id));
+        }
+    }
+
+    /// The configuration has changed: orders of the one before that wait for their connection must
+    /// not reach anybody. They are dropped with that connection.
+    pub(super) fn recall_orders(&mut self, cx: &mut Cx, id: MasterId) {
+        let master = &self.masters[id];
+        let replicas = master.replicas.values().map(|replica| self.replicas[*replica].base.link);
+        let links: Vec<LinkId> = replicas.chain([master.base.link]).collect();
+        for link in links {
+            let waits = self.links[link].cmd.as_ref().is_some_and(|conn| {
+                let is_order = |sent: &Sent| matches!(sent, Sent::Order { .. });
+                conn.stage != Stage::Established && conn.sent.iter().any(|(_, s)| is_order(s))
+            });
+            if waits {
+                self.links[link].last_reconnect[Channel::Cmd as usize] = None;
+                self.drop_connection(cx, link, Channel::Cmd, "orders before a switch");
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 #![forbid(unsafe_code)]
 
+use super::action::Action;
+use super::connect;
 use super::failover::{Attempt, Cause, Failover, State};
 use super::instance::{InstId, Loading, MasterId, ReplicaId};
 use super::link::{Channel, Conn, LinkId};
@@ -169,6 +171,34 @@ impl Stage {
             Some(State::WaitPromotion { replica, .. }) => format!("waits for {}", number(replica)),
             Some(state) => format!("{state:?}"),
         }
+    }
+}
+
+/// A hello tells of another leader's configuration while our own order waits for its connection: it
+/// must not reach the replica any more. What has left cannot be taken back.
+#[test]
+fn an_order_that_waits_for_its_connection_does_not_outlive_a_switch() {
+    for (connect, is_dropped) in [
+        (connect::Stage::Waiting, true),
+        (connect::Stage::Connecting, true),
+        (connect::Stage::Established, false),
+    ] {
+        let mut stage = Stage::promoting();
+        let [first, second] = stage.replicas;
+        for replica in [first, second] {
+            let link = stage.link(replica);
+            stage.bench.sentinel.links[link].cmd.as_mut().unwrap().stage = connect;
+        }
+        let (ordered, other) = (stage.conn(first), stage.conn(second));
+        stage.bench.actions();
+        let master = stage.master;
+        stage.bench.call(|sentinel, cx| {
+            sentinel.switch_to(cx, master, addr("127.0.0.1", 6381));
+        });
+        let actions = stage.bench.actions();
+        let is_closed = |conn| actions.contains(&Action::Close { conn });
+        assert_eq!(is_closed(ordered), is_dropped, "{connect:?}");
+        assert!(!is_closed(other), "nothing was ordered there");
     }
 }
 

@@ -107,6 +107,11 @@ impl Saves {
         }
     }
 
+    /// Nothing is being written, and nothing waits to be.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.is_none() && self.due.is_none()
+    }
+
     /// Smoothed duration of a save in ms; 0 before the first.
     pub fn took_ms(&self) -> u64 {
         self.took_8th_ms.unwrap_or(0) / 8

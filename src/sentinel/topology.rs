@@ -15,7 +15,7 @@ use super::instance::{
 };
 use super::link::{Link, LinkId, Sent};
 use super::refusal::Refusals;
-use super::setup::{HostPort, MasterConfig, MasterOptions, PeerConfig};
+use super::setup::{GlobalConfig, HostPort, MasterConfig, MasterOptions, PeerConfig};
 use super::vote::{Vote, VoteBook};
 use crate::util::backoff::Backoff;
 use crate::util::defect::{Defect, defect};
@@ -128,6 +128,12 @@ impl Sentinel {
             }
         }
         Some(id)
+    }
+
+    /// What is tied to no master, as the configuration keeps it.
+    pub fn export_global(&self) -> GlobalConfig {
+        let (myid, current_epoch) = (Some(self.myid.clone()), self.current_epoch);
+        GlobalConfig { myid, current_epoch, ..self.global.clone() }
     }
 
     /// A master with its state, as the configuration keeps it.
@@ -291,8 +297,8 @@ impl Sentinel {
             master.config_epoch = 0;
         }
         self.clear_failover(id);
-        // Not saved by itself, but the next save must not hold what was dropped.
-        self.saves.touch_master(id);
+        // A restart must not bring back what was dropped.
+        self.touch(cx, id);
         self.plain_event(cx, Event::warning("+reset-master"), InstId::Master(id));
         self.arm(cx.now, InstId::Master(id));
     }
@@ -350,6 +356,7 @@ impl Sentinel {
         } else {
             self.add_replica_with_link(cx, id, old_addr, old_link)
         };
+        self.recall_orders(cx, id);
         self.refresh_replicas(cx, id);
         for peer in self.masters[id].peers.values() {
             let peer = &mut self.peers[*peer];

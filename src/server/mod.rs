@@ -67,6 +67,11 @@ use work::Work;
 /// `sentineld_version`.
 pub const REDIS_VERSION: &str = "7.2.0";
 
+/// The options of SENTINEL SET, then the settings of SENTINEL CONFIG SET.
+pub fn setting_names() -> (Vec<&'static str>, Vec<&'static str>) {
+    (sentinel_set::option_names().collect(), sentinel_config::param_names().collect())
+}
+
 /// A client that leaves more than this unread is not served further until it has caught up.
 const OUTPUT_HOLD_BYTES: usize = 1 << 20;
 /// The same for one that has not authenticated: what it gets then is short.

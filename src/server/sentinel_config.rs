@@ -70,6 +70,11 @@ const PARAMS: &[Param] = &[
     },
 ];
 
+/// The names of all settings.
+pub(super) fn param_names() -> impl Iterator<Item = &'static str> {
+    PARAMS.iter().map(|param| param.name)
+}
+
 fn yes_no(value: bool) -> Vec<u8> {
     if value { b"yes".to_vec() } else { b"no".to_vec() }
 }

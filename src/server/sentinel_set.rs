@@ -59,6 +59,11 @@ const OPTIONS: &[(&str, Kind)] = &[
     ("refused-down-after-milliseconds", Kind::MsOrOff(MasterSet::RefusedDownAfterMs)),
 ];
 
+/// The names of all options.
+pub(super) fn option_names() -> impl Iterator<Item = &'static str> {
+    OPTIONS.iter().map(|(name, _)| *name)
+}
+
 /// A SET on its way through its options.
 #[derive(Clone, Debug)]
 pub struct SetJob {

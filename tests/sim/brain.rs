@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use sentineld::config::rewrite::rewrite;
+use sentineld::config::again::Rewriter;
 use sentineld::node::{Closed, Endpoint, Node, SaveJob};
 use sentineld::sentinel::action::Action;
 use sentineld::sentinel::instance::Master;
@@ -13,6 +13,7 @@ use sentineld::util::time::{Clock, Mono};
 
 use crate::checks::FileView;
 use crate::cpeer::CPeer;
+use crate::file_state::FileState;
 
 /// What decides.
 pub enum Brain {
@@ -24,6 +25,8 @@ pub enum Brain {
 #[derive(Debug)]
 pub struct Save {
     job: SaveJob,
+    /// What it has to say.
+    pub said: FileState,
 }
 
 impl Save {
@@ -41,8 +44,8 @@ impl Save {
     }
 
     /// What the file holds afterwards.
-    pub fn text(&self, old: &[u8]) -> Vec<u8> {
-        rewrite(old, &self.job.state)
+    pub fn text(&self, old: &[u8], rewriter: &mut Rewriter) -> Vec<u8> {
+        rewriter.rewrite(old, &self.job.state)
     }
 }
 
@@ -155,7 +158,10 @@ impl Brain {
     /// The write that [`Action::Persist`] announced.
     pub fn take_save(&mut self, generation: u64) -> Option<Save> {
         match self {
-            Brain::Ours(node) => node.take_save(generation).map(|job| Save { job }),
+            Brain::Ours(node) => {
+                let job = node.take_save(generation)?;
+                Some(Save { job, said: FileState::of_node(node) })
+            }
             Brain::C(_) => None,
         }
     }

@@ -22,6 +22,7 @@ usage: sim [--seed N | --seeds A..B] [options]
   --bundle-links N  sentinels with N links do what only large ones do, but for this
   --plain         only masters that die or hang
   --quiet         replay without lines
+  --hash          print one number of all worlds, and one of all transcripts
   --wall-jumps    wall clocks jump
   --elections N   print how N elections of each kind go (and 1000 masters that fail together)
 ";
@@ -45,6 +46,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<Wish> {
     let mut wish = Wish { plan, seed: None, seeds, jobs, quiet, elections, seconds };
     while let Some(arg) = args.next() {
         match arg.as_str() {
+            "--hash" => wish.plan.ledger = true,
             "--plain" => wish.plan.plain = true,
             "--wall-jumps" => wish.plan.wall_jumps = Some(true),
             "--quiet" => wish.quiet = true,

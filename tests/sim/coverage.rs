@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::checks::Figures;
+use crate::draws::{DRAWN, EVENTS_MET, NEVER_MET};
 use crate::net::Us;
 
 /// Every event of the program that worlds can bring about.
@@ -65,6 +66,8 @@ pub struct Stats {
     pub virtual_us: Us,
     /// Of all lines of the trace, if they were hashed.
     pub hash: u64,
+    /// Of all that passed the borders of sentinels, if it was hashed: the sum over worlds.
+    pub ledger: u64,
     /// CPU time after discovery, in ns.
     pub cpu_ns: u64,
     /// Failovers that ended with a promotion: elected ones, forced ones.
@@ -76,6 +79,8 @@ pub struct Stats {
     /// How many checks had something to look at.
     pub looked: u64,
     pub events: BTreeMap<String, u64>,
+    /// How often a world with a drawn option met an event.
+    pub met: BTreeMap<(&'static str, &'static str), u64>,
     pub faults: BTreeMap<&'static str, u64>,
     pub commands: BTreeMap<&'static str, u64>,
     pub attacks: BTreeMap<&'static str, u64>,
@@ -84,6 +89,24 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// Counts the events that a world with these options met.
+    pub fn meet(&mut self, drawn: &[&'static str]) {
+        for option in drawn {
+            for event in EVENTS_MET {
+                if self.events.contains_key(event) {
+                    *self.met.entry((*option, event)).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    /// The cells of option and event that nothing has filled.
+    pub fn unmet(&self) -> Vec<String> {
+        let cells = DRAWN.iter().flat_map(|option| EVENTS_MET.map(|event| (*option, event)));
+        let unmet = cells.filter(|cell| !self.met.contains_key(cell) && !NEVER_MET.contains(cell));
+        unmet.map(|(option, event)| format!("{option} with {event}")).collect()
+    }
+
     pub fn add(&mut self, other: &Stats) {
         self.worlds += other.worlds;
         self.virtual_us += other.virtual_us;
@@ -94,9 +117,13 @@ impl Stats {
         for (all, more) in self.figures.iter_mut().zip(&other.figures) {
             all.add(more);
         }
+        self.ledger = self.ledger.wrapping_add(other.ledger);
         self.looked += other.looked;
         for (name, count) in &other.events {
             *self.events.entry(name.clone()).or_default() += count;
+        }
+        for (cell, count) in &other.met {
+            *self.met.entry(*cell).or_default() += count;
         }
         for (name, count) in &other.faults {
             *self.faults.entry(name).or_default() += count;

@@ -201,15 +201,21 @@ impl World {
         let key = self.connect([self.operator(), sentinel], None);
         let asked: Words = words.iter().map(|word| word.to_vec()).collect();
         self.trace(|| format!("operator to {sentinel}: {}", wire::show_words(&asked)));
+        let mut bytes = self.login(key);
         self.net.conns.get_mut(&key).expect("just made").asked.push_back(asked);
-        self.send(key, 0, Segment::Bytes(wire::request(words)));
+        bytes.extend(wire::request(words));
+        self.send(key, 0, Segment::Bytes(bytes));
         key
     }
 
     /// The answer to what was told.
     pub fn answer(&mut self, key: ConnKey) -> Value {
+        let mut logs_in = self.must_log_in();
         for _ in 0..10_000 {
-            let reply = self.inbox.get_mut(&key).and_then(Stream::next_value);
+            let mut reply = self.inbox.get_mut(&key).and_then(Stream::next_value);
+            if reply.is_some() && std::mem::take(&mut logs_in) {
+                reply = self.inbox.get_mut(&key).and_then(Stream::next_value);
+            }
             if let Some(reply) = reply {
                 self.trace(|| format!("answer: {reply:?}"));
                 self.inbox.remove(&key);

@@ -33,6 +33,9 @@ pub struct Periodic {
     pub at: [Us; 3],
     /// It is a subscription: none of them is sent there.
     pub subscribed: bool,
+    /// INFO was asked for: it is a link to a data node, not to a sentinel that somebody made up at
+    /// the same host.
+    pub informs: bool,
 }
 
 /// Which of [`Periodic::at`] a command is.
@@ -154,7 +157,8 @@ impl World {
                 && conn.established
                 && conn.ends.iter().all(|end| end.open)
                 && self.sentinels[sentinel].runs();
-            if !is || conn.periodic.subscribed {
+            let made_up = self.forged_peers && !conn.periodic.informs;
+            if !is || conn.periodic.subscribed || made_up {
                 continue;
             }
             for (what, (at, latest)) in conn.periodic.at.iter().zip(LATEST_US).enumerate() {

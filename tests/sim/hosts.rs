@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use sentineld::config::again::Rewriter;
 use sentineld::config::load::load;
 use sentineld::node::{Closed, Endpoint, Node, ProcessFacts, Setup};
 use sentineld::sentinel::action::Action;
@@ -17,6 +18,7 @@ use sentineld::util::time::{Clock, Mono, Wall};
 use crate::brain::{Brain, Save};
 use crate::checks::FileView;
 use crate::cpeer::CPeer;
+use crate::file_state::FileState;
 use crate::net::{ConnKey, HostId, Net, Segment, Side, Us, WINDOW_BYTES};
 use crate::no_files::NoFiles;
 use crate::property::{Property, ensure, violation};
@@ -52,7 +54,7 @@ pub struct Disk {
     pub generation: u64,
     pub began: Us,
     pub fails: bool,
-    save: Save,
+    pub save: Save,
 }
 
 /// What a disk does with saves.
@@ -78,8 +80,15 @@ pub struct SentinelHost {
     pub file: Vec<u8>,
     pub view: FileView,
     /// A save that is in the file, but not in its text yet.
-    unwritten: Option<Save>,
-    writes: u32,
+    pub unwritten: Option<Save>,
+    /// What the file says; `None`: nobody has read it yet.
+    pub said: Option<FileState>,
+    /// The state that was last found to agree with that.
+    pub agreed: Option<FileState>,
+    pub unchecked_turns: u32,
+    pub has_new_text: bool,
+    pub rewriter: Rewriter,
+    pub writes: u32,
     pub disk: Option<Disk>,
     pub inputs: Vec<Input>,
     /// Connections with something to read.
@@ -92,7 +101,7 @@ pub struct SentinelHost {
     pub blocked: Vec<ConnKey>,
     pub keys: BTreeMap<ConnId, ConnKey>,
     /// The clock of the machine at the beginning.
-    boot_ms: u64,
+    pub boot_ms: u64,
     pub next_pid: i32,
     turns: (u64, u32),
     /// It dies in this turn.
@@ -128,6 +137,11 @@ impl SentinelHost {
             view: FileView::parse(&file),
             file,
             unwritten: None,
+            said: None,
+            agreed: None,
+            unchecked_turns: 0,
+            has_new_text: false,
+            rewriter: Rewriter::default(),
             writes: 0,
             disk: None,
             inputs: Vec::new(),
@@ -162,12 +176,13 @@ impl SentinelHost {
     }
 
     /// A real node from the file as it is.
-    fn load(&self, thresholds: Thresholds, random: [u8; 32], clock: Clock) -> Node {
+    fn load(&mut self, thresholds: Thresholds, random: [u8; 32], clock: Clock) -> Node {
         let loaded = load(&self.file, None, &[], &mut NoFiles);
         let loaded = loaded.unwrap_or_else(|error| {
             let (sentinel, file) = (self.host, show(&self.file));
             violation!(Property::OwnFileLoads, "sentinel {sentinel}: {error:?}\n{file}")
         });
+        self.said = Some(FileState::of_loaded(&loaded));
         let facts = ProcessFacts { pid: 1, tcp_port: SENTINEL_PORT, ..ProcessFacts::default() };
         Node::new(Setup { loaded, facts, thresholds, random, clock })
     }
@@ -175,35 +190,6 @@ impl SentinelHost {
     /// Whether the process can do anything now.
     pub fn runs(&self) -> bool {
         self.node.is_some() && !self.paused
-    }
-
-    /// The write that was under way is in the file. Its text is only made when somebody looks at
-    /// it, or now and then: a text that nobody looks at is the next one's beginning, no more.
-    fn write(&mut self) {
-        let disk = self.disk.take().expect("a save is under way");
-        self.view = disk.save.view();
-        self.unwritten = Some(disk.save);
-        self.writes += 1;
-        if self.writes.is_multiple_of(16) {
-            self.make_text();
-        }
-    }
-
-    /// The text of the file catches up, and says what was to be saved.
-    pub fn make_text(&mut self) {
-        let Some(save) = self.unwritten.take() else { return };
-        self.file = save.text(&self.file);
-        let read = FileView::parse(&self.file);
-        let property = Property::FileSaysWhatWasSaved;
-        ensure!(read == self.view, property, "{read:?}, not {:?}", self.view);
-    }
-
-    /// The write ends as it was drawn.
-    pub fn disk_ends(&mut self) {
-        match self.disk.as_ref().is_some_and(|disk| disk.fails) {
-            true => self.disk = None,
-            false => self.write(),
-        }
     }
 
     /// The process ends; whether its last write `landed` nobody can tell beforehand.
@@ -220,6 +206,11 @@ impl SentinelHost {
             file: std::mem::take(&mut self.file),
             view: std::mem::take(&mut self.view),
             unwritten: None,
+            said: None,
+            agreed: None,
+            unchecked_turns: 0,
+            has_new_text: self.has_new_text,
+            rewriter: Rewriter::default(),
             writes: self.writes,
             disk: None,
             inputs: Vec::new(),
@@ -328,6 +319,7 @@ impl World {
         if self.sentinels[sentinel].doomed {
             return self.crash(sentinel, false);
         }
+        self.check_file_of_turn(sentinel);
         // What it wrote leaves when the disk is done.
         let stalled_until = self.sentinels[sentinel].stalled_until;
         if self.now < stalled_until {
@@ -376,7 +368,9 @@ impl World {
             self.read(sentinel, key);
             return true;
         }
-        match host.inputs.remove(chosen) {
+        let input = host.inputs.remove(chosen);
+        self.note(sentinel, input.name(), b"");
+        match input {
             Input::Saved { generation, result, took_ms } => {
                 self.node(sentinel).persisted(generation, result, took_ms);
             }
@@ -466,6 +460,7 @@ impl World {
             self.reads += 1;
             self.unblock(key);
             self.look_for_life(sentinel, key, &bytes);
+            self.note(sentinel, "read", &bytes);
             self.node(sentinel).received(id, &bytes);
         }
         if let Some(gone) = gone {
@@ -498,6 +493,7 @@ impl World {
             return self.node(sentinel).read_closed(id);
         }
         end.open = false;
+        self.note(sentinel, "closed", b"");
         self.forget(sentinel, id);
         let why = match gone {
             Segment::Fin => Closed::Eof,
@@ -551,6 +547,7 @@ impl World {
     }
 
     fn act(&mut self, sentinel: usize, action: Action) {
+        self.note_action(sentinel, &action);
         match action {
             Action::Connect { conn, ip, .. } => {
                 let to = Net::host_of(ip).expect("an address of this network");
@@ -673,6 +670,7 @@ impl World {
             self.node(sentinel).sent(id, sent);
             self.net.conns.get_mut(&key).expect("just looked at").ends[side].seen -= sent;
             if sent > 0 {
+                self.note(sentinel, "written", &bytes);
                 self.send_torn(key, side, bytes);
             }
             if sent < all {

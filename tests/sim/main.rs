@@ -11,12 +11,18 @@ mod connects;
 mod conns;
 mod coverage;
 mod cpeer;
+mod draws;
 #[allow(dead_code, reason = "the whole table is printed by `make sim` alone")]
 mod election_table;
 mod elections;
+mod extremes;
 mod faults;
+mod file_checks;
+#[path = "../support/file_state.rs"]
+mod file_state;
 mod gathers;
 mod hosts;
+mod ledger;
 mod live;
 mod mixed;
 mod net;
@@ -36,6 +42,7 @@ mod refusing;
 mod scenarios;
 mod scripts;
 mod settle;
+mod stale;
 mod storm;
 #[path = "../support/mod.rs"]
 mod support;

@@ -6,11 +6,16 @@ mod checks;
 mod conns;
 mod coverage;
 mod cpeer;
+mod draws;
 mod election_table;
 mod elections;
 mod faults;
+mod file_checks;
+#[path = "../support/file_state.rs"]
+mod file_state;
 mod gathers;
 mod hosts;
+mod ledger;
 mod live;
 mod net;
 #[path = "../support/no_files.rs"]

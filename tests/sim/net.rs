@@ -264,7 +264,7 @@ impl Net {
         let pipes = [Pipe::default(), Pipe::default()];
         let (asked, about) = (VecDeque::new(), VecDeque::new());
         let info_asked = VecDeque::new();
-        let periodic = Periodic { at: [now; 3], subscribed: false };
+        let periodic = Periodic { at: [now; 3], ..Periodic::default() };
         let conn = Conn {
             hosts,
             ends,

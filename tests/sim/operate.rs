@@ -1,6 +1,7 @@
 //! Operators who send commands to sentinels at random, and do not wait for the answers.
 #![forbid(unsafe_code)]
 
+use crate::draws::table;
 use crate::net::{ConnKey, Net, Us};
 use crate::plan::Operators;
 use crate::property::{Property, violation};
@@ -8,7 +9,7 @@ use crate::wire::{self, Stream, Words};
 use crate::world::{Ev, MS, World};
 
 /// The kinds of commands, as they are counted.
-pub const COMMANDS: [&str; 14] = [
+pub const COMMANDS: [&str; 15] = [
     "ask",
     "set-down-after",
     "set-failover-timeout",
@@ -18,6 +19,7 @@ pub const COMMANDS: [&str; 14] = [
     "config-set-loglevel",
     "config-set-announce-port",
     "debug",
+    "change",
     "failover",
     "simulate-failure",
     "reset",
@@ -45,9 +47,9 @@ impl World {
         self.collect_answers();
         let kinds: &[&'static str] = match self.operators {
             Operators::None => return,
-            Operators::Gentle => &COMMANDS[..9],
-            Operators::Forcing => &COMMANDS[..11],
-            Operators::Forgetful => &COMMANDS[..13],
+            Operators::Gentle => &COMMANDS[..10],
+            Operators::Forcing => &COMMANDS[..12],
+            Operators::Forgetful => &COMMANDS[..14],
             Operators::Misleading => &COMMANDS,
         };
         let kind = kinds[self.rng.below(kinds.len() as u64) as usize];
@@ -86,6 +88,7 @@ impl World {
                 vec![format!("SENTINEL CONFIG SET announce-port {}", 26_379 + drawn % 3)]
             }
             "debug" => vec![quick_periods()],
+            "change" => vec![table::change(&mut self.rng, &name)],
             "failover" => vec![format!("SENTINEL FAILOVER {name}")],
             "simulate-failure" => {
                 self.sentinels[at].may_exit = true;
@@ -118,8 +121,10 @@ impl World {
             format!("SENTINEL REMOVE m{group}"),
             format!("SENTINEL MONITOR m{group} {ip} 6379 {}", options.quorum),
             format!(
-                "SENTINEL SET m{group} down-after-milliseconds {} failover-timeout {}",
-                options.down_after_ms, options.failover_timeout_ms
+                "SENTINEL SET m{group} down-after-milliseconds {} failover-timeout {}{}",
+                options.down_after_ms,
+                options.failover_timeout_ms,
+                options.drawn.set_words(),
             ),
         ])
     }
@@ -127,7 +132,7 @@ impl World {
     pub fn tell_all(&mut self, sentinel: usize, kind: &'static str, lines: &[String]) {
         *self.stats.commands.entry(kind).or_default() += 1;
         let key = self.connect([self.operator(), sentinel], None);
-        let mut bytes = Vec::new();
+        let mut bytes = self.login(key);
         for line in lines {
             self.trace(|| format!("operator to {sentinel}: {line}"));
             let asked = words(line);
@@ -136,7 +141,7 @@ impl World {
             self.net.conns.get_mut(&key).expect("just made").asked.push_back(asked);
         }
         self.send(key, 0, crate::net::Segment::Bytes(bytes));
-        let left = lines.len();
+        let left = lines.len() + usize::from(self.must_log_in());
         self.told.push(Told { key, sentinel, at: self.now, kind, left });
     }
 

@@ -126,6 +126,7 @@ pub fn run_seed(seed: u64, plan: &Plan) -> Outcome {
         let mut world = World::new("sweep", seed, options);
         world.tracer.printing = tracing;
         world.tracer.hashing = hashing;
+        world.ledger.is_on = plan.ledger;
         world.tracer.tail = tail.then(Default::default);
         world
     };

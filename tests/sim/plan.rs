@@ -4,10 +4,11 @@
 
 use sentineld::util::rng::Rng;
 
+use crate::draws;
 use crate::gathers::LOW_WATER_MAX;
 use crate::net::Us;
 use crate::refusing::with_passwords;
-use crate::trouble::{FAULTS, Fault};
+use crate::trouble::{FAULTS, Fault, LATER_FAULTS};
 use crate::world::{MS, Options, SECOND};
 
 /// What is laid down for all seeds.
@@ -29,10 +30,12 @@ pub struct Plan {
     pub wall_jumps: Option<bool>,
     /// Lines are hashed.
     pub hashing: bool,
+    /// All that passes the borders of sentinels is hashed.
+    pub ledger: bool,
 }
 
 /// Which commands operators send.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub enum Operators {
     #[default]
     None,
@@ -112,13 +115,23 @@ impl Plan {
         let mut options = self.draw_options(&mut rng);
         draw_large(&mut Rng::new(seed ^ 0x1a46e), &mut options);
         draw_waits(&mut Rng::new(seed ^ 0xc0ec7), &mut options);
-        draw_passwords(&mut Rng::new(seed ^ 0xa0741), &mut options);
         if let Some(links) = self.bundle_links {
             options.bundle_links = Some(links);
         }
+        if !self.plain {
+            draws::draw(&mut Rng::new(seed ^ 0xd4a35), &mut options, self.is_free());
+        }
+        draw_passwords(&mut Rng::new(seed ^ 0xa0741), &mut options);
         let mut course = self.draw_course(&mut rng, &options);
+        if !self.plain {
+            draw_later_faults(&mut Rng::new(seed ^ 0x1a7e4), &mut course);
+        }
+        if options.sentinels == 1 {
+            // Nobody would remember what it forgets, and one more voter would leave no majority.
+            course.operators = course.operators.min(Operators::Forcing);
+        }
         let mut rng = Rng::new(seed ^ 0xa77ac);
-        if !self.plain && rng.below(3) > 0 {
+        if !self.plain && rng.below(3) > 0 && options.sentinels > 1 {
             let round = rng.below(u64::from(course.rounds)) as u32;
             course.attack = Some((round, rng.below(u64::from(course.episodes)) as u32));
         }
@@ -199,8 +212,16 @@ fn draw_waits(rng: &mut Rng, options: &mut Options) {
 
 /// In some worlds sentinels have a password, which nodes need at times.
 fn draw_passwords(rng: &mut Rng, options: &mut Options) {
-    if rng.below(2) == 0 {
+    if rng.below(2) == 0 && !options.drawn.needs_password() {
         with_passwords(options);
+    }
+}
+
+fn draw_later_faults(rng: &mut Rng, course: &mut Course) {
+    for fault in LATER_FAULTS {
+        if rng.below(4) == 0 {
+            course.weights.push((fault, 1 + rng.below(8) as u32));
+        }
     }
 }
 

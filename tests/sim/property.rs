@@ -76,6 +76,8 @@ pub enum Property {
     OneSaveAtATime,
     /// The text of a file says what was to be saved.
     FileSaysWhatWasSaved,
+    /// With nothing left to save, the file says all that the sentinel knows.
+    FileKeepsUp,
     /// A sentinel can load the file it wrote.
     OwnFileLoads,
     /// A process ends by itself only when it was told to.

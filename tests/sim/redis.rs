@@ -98,6 +98,10 @@ pub struct Server {
     unread: Vec<Vec<u8>>,
     pub priority: u32,
     pub announced: bool,
+    /// Usual and new names of commands, as by `rename-command`.
+    pub renamed: Vec<(&'static str, &'static str)>,
+    /// What clients ask waits, as by CLIENT PAUSE.
+    pub clients_paused: bool,
     serves_stale_data: bool,
     password: Option<Vec<u8>>,
     /// For its master.
@@ -161,6 +165,8 @@ impl Server {
             unread: Vec::new(),
             priority: 100,
             announced: true,
+            renamed: Vec::new(),
+            clients_paused: false,
             serves_stale_data: true,
             password: None,
             master_password: None,

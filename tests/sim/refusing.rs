@@ -37,10 +37,14 @@ impl World {
         }
     }
 
-    /// A node wants another password, or one at all, and all its connections close, as a rule.
+    /// A node wants another password, or one at all, and all its connections close, as a rule. Not
+    /// where all nodes have one for good.
     pub fn change_password(&mut self, host: HostId) {
         let password = if self.chance(30) { PASSWORD } else { OTHER };
         let closes = self.chance(70);
+        if self.options.drawn.needs_password() {
+            return;
+        }
         self.trace(|| format!("node {host}: another password, connections close: {closes}"));
         self.farm.at_mut(host).set_password(Some(password));
         if closes {
@@ -90,7 +94,7 @@ impl World {
             self.trace(|| format!("node {host} takes all commands"));
             self.farm.at_mut(host).permit_all();
         }
-        if locked && self.chance(percent) {
+        if locked && !self.options.drawn.needs_password() && self.chance(percent) {
             let password = (percent < 100 && self.chance(50)).then_some(PASSWORD);
             self.trace(|| format!("node {host}: password {password:?}"));
             self.farm.at_mut(host).set_password(password);

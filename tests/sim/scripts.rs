@@ -38,7 +38,7 @@ impl World {
         let property = Property::ScriptsAreLimited;
         ensure!(running <= MAX_CHILDREN, property, "{running} scripts of {sentinel} run");
         self.node(sentinel).spawned(job, Ok(pid));
-        if end_of(pid).is_some() {
+        if end_of(pid).is_some() && !self.options.drawn.scripts_hang {
             let at = self.now + self.rng.below(20 * MS);
             self.schedule(at, Ev::ChildEnds { sentinel: sentinel as u32, life: life as u32, pid });
         }

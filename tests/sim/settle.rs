@@ -154,7 +154,9 @@ impl World {
             }
             // A C-like sentinel that stood still, or that has just started, may take a master that
             // is well for down.
-            if self.options.c_peers > 0 && self.now < end {
+            // A reboot is told by the next INFO, and may be a reason to replace a master as well.
+            let odd = self.options.c_peers > 0 || self.options.drawn.replaces_who_reboots();
+            if odd && self.now < end {
                 continue;
             }
             if let Some(reason) = unsettled {
@@ -164,6 +166,7 @@ impl World {
         }
         self.checks.counter.figures.settled_us.extend(came_to_rest);
         self.ask_everybody();
+        self.check_all_files();
     }
 
     fn await_settled(&mut self, limit_us: Us, end: Us) {

@@ -9,15 +9,20 @@ use std::time::Instant;
 use crate::attack::ATTACKS;
 use crate::checks::Figures;
 use crate::coverage::{EVENTS, Stats};
+use crate::draws::{DRAWN, EVENTS_MET};
 use crate::gathers::LARGE_ONLY;
+use crate::ledger::{hash_transcripts, transcripts};
 use crate::net::Us;
 use crate::operate::COMMANDS;
 use crate::outcome::{Outcome, options_of, run_seed};
 use crate::plan::Plan;
-use crate::trouble::FAULTS;
+use crate::trouble::{FAULTS, LATER_FAULTS};
 
 /// From so many worlds on everything has to have been reached.
 const LARGE: u64 = 500;
+
+/// From so many worlds on every drawn option has to have met every event.
+const ALL_CELLS: u64 = 2_000;
 
 /// A sweep over seeds.
 pub struct Sweep {
@@ -51,11 +56,21 @@ impl Sweep {
         });
         let stats = shared.stats.into_inner().unwrap_or_default();
         let missing = report(&stats, began.elapsed().as_secs_f64());
+        if self.plan.ledger && !shared.failed.load(Ordering::Relaxed) {
+            tell_hashes(&stats);
+        }
         let large = stats.worlds >= LARGE && self.plan.is_free();
         if large && !missing.is_empty() {
             println!("never reached: {}", missing.join(", "));
         }
-        !shared.failed.into_inner() && (!large || missing.is_empty())
+        let unmet = match stats.worlds >= ALL_CELLS && self.plan.is_free() {
+            true => stats.unmet(),
+            false => Vec::new(),
+        };
+        if !unmet.is_empty() {
+            println!("never met: {}", unmet.join(", "));
+        }
+        !shared.failed.into_inner() && (!large || missing.is_empty()) && unmet.is_empty()
     }
 
     fn work(&self, shared: &Shared, began: Instant) {
@@ -96,6 +111,9 @@ pub fn tell(seed: u64, plan: &Plan, outcome: &Outcome) {
     match outcome {
         Outcome::Ok(stats) => {
             println!("all properties held, {} failovers", stats.completed[0] + stats.completed[1]);
+            if plan.ledger {
+                tell_hashes(stats);
+            }
         }
         Outcome::Violated { property, text, at } => {
             println!("VIOLATED {property:?} at {} ms: {text}", at / 1_000);
@@ -144,7 +162,7 @@ fn report(stats: &Stats, seconds: f64) -> Vec<&'static str> {
         row(name, stats.events.get(name).copied().unwrap_or(0));
     }
     println!("faults");
-    for fault in FAULTS {
+    for fault in FAULTS.into_iter().chain(LATER_FAULTS) {
         row(fault.name(), stats.faults.get(fault.name()).copied().unwrap_or(0));
     }
     row("wall-jump", stats.faults.get("wall-jump").copied().unwrap_or(0));
@@ -156,11 +174,34 @@ fn report(stats: &Stats, seconds: f64) -> Vec<&'static str> {
     for name in ATTACKS {
         row(name, stats.attacks.get(name).copied().unwrap_or(0));
     }
+    tell_cells(stats);
     println!("what only large instances do");
     for name in LARGE_ONLY {
         row(name, stats.large.get(name).copied().unwrap_or(0));
     }
     missing
+}
+
+/// The table of drawn options and events: in how many worlds they met.
+fn tell_cells(stats: &Stats) {
+    println!("worlds with a drawn option that met an event");
+    for (at, event) in EVENTS_MET.iter().enumerate() {
+        println!("  {}{event}", "| ".repeat(at));
+    }
+    for option in DRAWN {
+        let cell = |event| stats.met.get(&(option, event)).copied().unwrap_or(0);
+        let cells: Vec<String> = EVENTS_MET.map(|event| format!("{:>5}", cell(event))).into();
+        println!("{} {option}", cells.join(""));
+    }
+}
+
+/// What a change of the program that nobody is to notice must keep.
+fn tell_hashes(stats: &Stats) {
+    println!("hash of {} worlds: {:016x}", stats.worlds, stats.ledger);
+    match hash_transcripts(transcripts()) {
+        Ok((hash, count)) => println!("hash of {count} transcripts: {hash:016x}"),
+        Err(error) => println!("the transcripts cannot be read: {error}"),
+    }
 }
 
 /// What failovers took.

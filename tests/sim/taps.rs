@@ -98,7 +98,10 @@ impl World {
                 asked.push_back(Words::new());
             }
         }
-        while client && let Some(words) = stream.next_request() {
+        while client && let Some(mut words) = stream.next_request() {
+            if other >= self.options.sentinels {
+                words[0] = self.options.drawn.usual_name(&words[0]).to_ascii_uppercase();
+            }
             if tracer.is_on() && !matches!(&words[0][..], b"PING" | b"INFO" | b"PUBLISH") {
                 tracer.line(*now, &format!("[{sentinel}] to {other}: {}", show_words(&words)));
             }
@@ -113,6 +116,7 @@ impl World {
                 bundled += 1;
             }
             periodic.subscribed |= words[0] == b"SUBSCRIBE";
+            periodic.informs |= words[0] == b"INFO";
             if words[0] == b"INFO" {
                 info_asked.push_back(*now);
             }

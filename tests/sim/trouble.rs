@@ -59,9 +59,14 @@ pub enum Fault {
     StalledDisk,
     FailingDisk,
     FullDisk,
+    /// An operator pauses the clients of a data node.
+    PauseClients,
 }
 
-/// All of them.
+/// Those that were added later: drawn apart, so that seeds mean what they meant.
+pub const LATER_FAULTS: [Fault; 1] = [Fault::PauseClients];
+
+/// All others.
 pub const FAULTS: [Fault; 29] = [
     Fault::KillMaster,
     Fault::FreezeMaster,
@@ -126,6 +131,7 @@ impl Fault {
             Fault::StalledDisk => "stalled-disk",
             Fault::FailingDisk => "failing-disk",
             Fault::FullDisk => "full-disk",
+            Fault::PauseClients => "pause-clients",
         }
     }
 
@@ -208,6 +214,7 @@ impl World {
             | Fault::DenyCommands
             | Fault::ChangePassword
             | Fault::ChangePriority
+            | Fault::PauseClients
             | Fault::StrayReplica => self.strike_node(fault, group),
             Fault::CrashSentinel
             | Fault::LoseHost
@@ -228,7 +235,11 @@ impl World {
         let of_master = fault.takes_master()
             || (matches!(
                 fault,
-                Fault::RestartNode | Fault::BusyNode | Fault::DenyCommands | Fault::ChangePassword
+                Fault::RestartNode
+                    | Fault::BusyNode
+                    | Fault::DenyCommands
+                    | Fault::ChangePassword
+                    | Fault::PauseClients
             ) && self.chance(50));
         let host = match of_master {
             true => self.watched_master(group).or_else(|| self.any_node(group, true))?,
@@ -259,6 +270,7 @@ impl World {
             }
             Fault::DenyCommands => self.deny_some(host),
             Fault::ChangePassword => self.change_password(host),
+            Fault::PauseClients => self.pause_clients(host),
             Fault::ChangePriority => {
                 let priority = [0, 1, 50, 100][self.rng.below(4) as usize];
                 self.trace(|| format!("node {host}: priority {priority}"));
@@ -357,6 +369,7 @@ impl World {
             let server = self.farm.at(host).expect("a data node");
             let (running, frozen) = (server.running, server.frozen);
             let strange = server.mode != Mode::Normal;
+            let paused = server.clients_paused;
             if !running && self.chance(percent) {
                 self.restart_server(host);
             } else if frozen && self.chance(percent) {
@@ -367,6 +380,9 @@ impl World {
                 self.set_mode(host, Mode::Normal);
             }
             self.mend_refusals(host, percent);
+            if running && paused && self.chance(percent) {
+                self.unpause_clients(host);
+            }
         }
         for at in 0..self.sentinels.len() {
             if self.sentinels[at].node.is_none() && self.chance(percent) {

@@ -10,8 +10,10 @@ use sentineld::util::rng::Rng;
 
 use crate::checks::Checks;
 use crate::coverage::Stats;
+use crate::draws::{self, Drawn};
 use crate::gathers::LOW_WATER_MAX;
 use crate::hosts::{Disk, Input, SentinelHost};
+use crate::ledger::Ledger;
 use crate::net::{ConnKey, HostId, Net, Segment, Side, Us};
 use crate::operate::Told;
 use crate::plan::Operators;
@@ -51,6 +53,8 @@ pub struct Options {
     pub connect_wait_us: (Us, Us),
     /// Further lines of every sentinel's file.
     pub extra: String,
+    /// What is drawn beyond sizes and times.
+    pub drawn: Drawn,
 }
 
 impl Default for Options {
@@ -73,6 +77,7 @@ impl Default for Options {
             low_water_max: LOW_WATER_MAX,
             connect_wait_us: (0, 0),
             extra: String::new(),
+            drawn: Drawn::default(),
         }
     }
 }
@@ -108,6 +113,7 @@ pub struct World {
     pub checks: Checks,
     pub trap: Option<Trap>,
     pub tracer: Tracer,
+    pub ledger: Ledger,
     /// Whoever runs this world says how it ended.
     pub caught: bool,
     pub stats: Stats,
@@ -165,6 +171,7 @@ impl World {
             checks,
             trap: None,
             tracer: Tracer { printing: std::env::var("SIM_SEED").is_ok(), ..Tracer::default() },
+            ledger: Ledger::default(),
             caught: false,
             stats: Stats::default(),
             operators: Operators::None,
@@ -185,6 +192,8 @@ impl World {
             let file = world.first_file();
             world.sentinels.push(SentinelHost::new(index, file, &mut world.rng));
         }
+        let World { options, farm, sentinels: hosts, checks, .. } = &mut world;
+        draws::prepare(options, farm, hosts, checks);
         world.schedule(0, Ev::Replication);
         for index in 0..sentinels {
             world.start_sentinel(index);
@@ -245,11 +254,13 @@ impl World {
         let mut stats = std::mem::take(&mut self.stats);
         stats.worlds = 1;
         stats.hash = self.tracer.hash;
+        stats.ledger = self.ledger.share(self.seed);
         stats.virtual_us = self.now;
         stats.completed = self.checks.completed;
         stats.looked = self.checks.looked;
         stats.figures[usize::from(stats.troubled)].add(&self.checks.counter.take());
         stats.events = std::mem::take(&mut self.checks.counts);
+        stats.meet(&self.options.drawn.names);
         stats
     }
 

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //!    1.002  # +sdown master …         a log line; # warning, * notice, - verbose, . debug
-//!    1.002  close m:pubsub            and connect, lost, refused, save N, spawn, lookup, exit
+//!    1.002  close m:pubsub            and connect, lost, refused, spawn, lookup, exit
+//!    1.002  save 3: config-epoch …    a save, with the lines of the file that it changes
 //!    1.002  m:cmd < INFO | PING       commands that left in one write
 //!    1.003  k1 > OK                   an answer to a client
 //!    routine: m PING 9 INFO 1         commands of every day, counted at the end of a block
@@ -18,6 +19,8 @@
 //! difference and judge it against the protocol before it is kept. `TRANSCRIPT=name` runs one.
 #![forbid(unsafe_code)]
 
+#[path = "../support/file_state.rs"]
+mod file_state;
 mod hosts;
 #[path = "../support/no_files.rs"]
 mod no_files;

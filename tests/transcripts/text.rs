@@ -59,6 +59,37 @@ pub fn parse_all<T>(bytes: &[u8], mut take: impl FnMut(&Reply) -> T) -> Vec<T> {
     all
 }
 
+/// What a save changes in a file: lines that come or go, but for a new value of a line only that.
+pub fn changed_lines(old: &[u8], new: &[u8]) -> String {
+    let lines = |text: &[u8]| -> Vec<String> {
+        let text = String::from_utf8_lossy(text).into_owned();
+        let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+        lines.map(|line| line.strip_prefix("sentinel ").unwrap_or(line).to_string()).collect()
+    };
+    let (old, new) = (lines(old), lines(new));
+    let mut gone: Vec<&String> = old.iter().filter(|line| !new.contains(line)).collect();
+    let mut changes = Vec::new();
+    for line in new.iter().filter(|line| !old.contains(line)) {
+        let before = gone.iter().position(|old| has_new_value(old, line));
+        let sign = if before.map(|at| gone.remove(at)).is_some() { "" } else { "+ " };
+        changes.push(format!("{sign}{line}"));
+    }
+    changes.extend(gone.into_iter().map(|line| format!("- {line}")));
+    if changes.is_empty() { "no change".to_string() } else { changes.join(", ") }
+}
+
+/// Whether the second line says anew what the first one said. Lines of lists come and go.
+fn has_new_value(old: &str, new: &str) -> bool {
+    let (old, new): (Vec<&str>, Vec<&str>) = (old.split(' ').collect(), new.split(' ').collect());
+    let same = |n: usize| old.get(..n).is_some_and(|words| new.get(..n) == Some(words));
+    match old[0] {
+        "known-replica" => false,
+        "known-sentinel" => old.len() == new.len() && old.last() == new.last() && same(2),
+        "rename-command" => same(3),
+        _ => old.len() == new.len() && same(if old.len() > 2 { 2 } else { 1 }),
+    }
+}
+
 /// The words of a request.
 pub fn request_words(reply: &Reply) -> Vec<String> {
     let Reply::Array(items) = reply else { panic!("{reply:?} is no request") };

@@ -5,6 +5,7 @@
 use super::{Checks, Event, Info, group_of};
 use crate::net::{HostId, Net, Us};
 use crate::property::{Property, ensure};
+use crate::redis::{Mode, Server};
 use crate::world::{MS, SECOND, World};
 
 /// A node that has proved its life since is not too silent to be promoted (5 periods of PING).
@@ -99,7 +100,9 @@ impl World {
             return;
         }
         self.checks.check_in_sync(&event, master, chosen);
-        for other in self.farm.servers.iter().filter(|server| server.group == group) {
+        // What answers that it loads its data is passed over.
+        let counts = |server: &&Server| server.group == group && server.mode == Mode::Normal;
+        for other in self.farm.servers.iter().filter(counts) {
             let other = other.host;
             let Some(info) = self.checks.infos.get(&(sentinel, other)) else { continue };
             let known = other != host && other != master && !view.down.contains(&other);

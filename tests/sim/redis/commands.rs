@@ -5,6 +5,7 @@ use sentineld::util::rng::Rng;
 
 use super::faults::InfoAnswer;
 use super::{Effect, Farm, Mode, Server};
+use crate::draws::usual_name;
 use crate::net::{ConnKey, HostId, Us};
 use crate::wire::{self, Stream};
 
@@ -211,7 +212,10 @@ impl Farm {
     ) -> bool {
         let server = self.at(host).expect("a data node");
         let waits = server.script.is_some_and(|script| script.owner == Some(conn));
-        if waits || server.clients.get(&conn).is_none_or(|client| client.closing) {
+        if waits
+            || server.clients_paused
+            || server.clients.get(&conn).is_none_or(|client| client.closing)
+        {
             return false;
         }
         let silent = server.info_answer == InfoAnswer::Silent;
@@ -223,6 +227,7 @@ impl Farm {
             *word = input.word(*span);
         }
         assert!(spans.len() <= MAX_WORDS, "a request of {} words", spans.len());
+        words[0] = usual_name(&self.at(host).expect("a data node").renamed, words[0]);
         let words = &words[..spans.len()];
         self.spans = spans;
         if there && silent && words[0].eq_ignore_ascii_case(b"INFO") {

@@ -160,6 +160,7 @@ impl Farm {
         server.mode = Mode::Normal;
         server.loading_until = None;
         server.script = None;
+        server.clients_paused = false;
         server.run_id = Id::random(rng);
         server.master = server.saved_master;
         server.down_since = None;

@@ -13,8 +13,9 @@ use sentineld::util::ident::ConnId;
 use sentineld::util::time::{Clock, Mono, Wall};
 
 use super::super::hosts::{Client, Mode};
-use super::super::text::{parse_all, request_words, show};
+use super::super::text::{changed_lines, parse_all, request_words, show};
 use super::{Conn, Input, ORIGIN, World};
+use crate::file_state::FileState;
 use crate::no_files::NoFiles;
 
 /// Sun Nov 22 00:00:00 2026: the wall clock at the first start.
@@ -107,7 +108,19 @@ impl World {
         self.node().end_turn();
         assert_eq!(self.node().sentinel().check_indexes(), Ok(()));
         self.drain();
+        self.check_file();
         self.flush();
+    }
+
+    /// With nothing left to save, a restart would find all that the node knows.
+    fn check_file(&mut self) {
+        if !self.node().sentinel().saves.is_idle() {
+            return;
+        }
+        let file = FileState::of_file(&self.disk).expect("its own file");
+        let differences = file.differences(&FileState::of_node(self.node()));
+        let text = String::from_utf8_lossy(&self.disk);
+        assert!(differences.is_empty(), "{}\n{text}", differences.join("\n"));
     }
 
     pub(super) fn feed(&mut self, input: Input) {
@@ -164,9 +177,10 @@ impl World {
                 }
             }
             Action::Persist { generation } => {
-                self.say(&format!("save {generation}"));
                 let job = self.node().take_save(generation).expect("the job of this save");
                 let text = rewrite(&self.disk, &job.state);
+                let changes = changed_lines(&self.disk, &text);
+                self.say(&format!("save {generation}: {changes}"));
                 self.writing.insert(generation, text);
                 if !self.hold_saves {
                     self.at(1, Input::Persisted(generation, true));
