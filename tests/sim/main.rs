@@ -11,6 +11,7 @@ mod connects;
 mod conns;
 mod coverage;
 mod cpeer;
+mod dns;
 #[allow(dead_code, reason = "the whole table is printed by `make sim` alone")]
 mod election_table;
 mod elections;
@@ -19,6 +20,7 @@ mod gathers;
 mod hosts;
 mod live;
 mod mixed;
+mod named;
 mod net;
 #[path = "../support/no_files.rs"]
 mod no_files;

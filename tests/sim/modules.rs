@@ -6,12 +6,14 @@ mod checks;
 mod conns;
 mod coverage;
 mod cpeer;
+mod dns;
 mod election_table;
 mod elections;
 mod faults;
 mod gathers;
 mod hosts;
 mod live;
+mod named;
 mod net;
 #[path = "../support/no_files.rs"]
 mod no_files;

@@ -4,6 +4,7 @@
 
 use sentineld::util::rng::Rng;
 
+use crate::dns::draw_names;
 use crate::gathers::LOW_WATER_MAX;
 use crate::net::Us;
 use crate::trouble::{FAULTS, Fault};
@@ -28,6 +29,8 @@ pub struct Plan {
     pub wall_jumps: Option<bool>,
     /// Lines are hashed.
     pub hashing: bool,
+    /// Every world has names, not only every third one.
+    pub names: bool,
 }
 
 /// Which commands operators send.
@@ -83,7 +86,7 @@ impl Plan {
     /// Whether everything is drawn.
     pub fn is_free(&self) -> bool {
         let sizes = [self.sentinels, self.masters, self.replicas];
-        let chosen = self.rounds.is_some() || self.bundle_links.is_some();
+        let chosen = self.names || self.rounds.is_some() || self.bundle_links.is_some();
         !self.plain && !chosen && sizes == [None; 3]
     }
 
@@ -102,6 +105,7 @@ impl Plan {
                 words += &format!(" {name}={size}");
             }
         }
+        words += if self.names { " NAMES=1" } else { "" };
         words + if self.plain { " PLAIN=1" } else { "" }
     }
 
@@ -111,12 +115,16 @@ impl Plan {
         let mut options = self.draw_options(&mut rng);
         draw_large(&mut Rng::new(seed ^ 0x1a46e), &mut options);
         draw_waits(&mut Rng::new(seed ^ 0xc0ec7), &mut options);
+        if !self.plain || self.names {
+            options.names = draw_names(&mut Rng::new(seed ^ 0x4a3e5), self.names);
+        }
         if let Some(links) = self.bundle_links {
             options.bundle_links = Some(links);
         }
         let mut course = self.draw_course(&mut rng, &options);
         let mut rng = Rng::new(seed ^ 0xa77ac);
-        if !self.plain && rng.below(3) > 0 {
+        // A forged configuration names an address, and a node that moves is found by name alone.
+        if !self.plain && rng.below(3) > 0 && !options.names.moves {
             let round = rng.below(u64::from(course.rounds)) as u32;
             course.attack = Some((round, rng.below(u64::from(course.episodes)) as u32));
         }

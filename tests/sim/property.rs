@@ -76,6 +76,8 @@ pub enum Property {
     OneSaveAtATime,
     /// The text of a file says what was to be saved.
     FileSaysWhatWasSaved,
+    /// What instances are found by says what they are.
+    IndexesAgree,
     /// A sentinel can load the file it wrote.
     OwnFileLoads,
     /// A process ends by itself only when it was told to.

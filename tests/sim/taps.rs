@@ -7,7 +7,8 @@ use sentineld::util::ident::ConnId;
 use crate::checks::Info;
 use crate::gathers::periodic_index;
 use crate::hosts::put;
-use crate::net::{Conn, ConnKey, HostId, Net};
+use crate::named::plain_request;
+use crate::net::{Conn, ConnKey, HostId};
 use crate::property::{Property, ensure, violation};
 use crate::wire::{Value, Words, show, show_words};
 use crate::world::World;
@@ -81,10 +82,10 @@ impl World {
     }
 
     fn look(&mut self, sentinel: usize, key: ConnKey) {
-        let World { sentinels, net, farm, checks, tracer, now, .. } = self;
+        let World { sentinels, net, farm, checks, tracer, now, dns, .. } = self;
         let conn = net.conns.get_mut(&key).expect("open");
         let group_at = |host: HostId| farm.at(host).map(|server| server.group);
-        let group = |ip: &str| group_at(Net::host_of(ip.parse().ok()?)?);
+        let group = |ip: &str| group_at(dns.host(ip)?);
         let client = conn.hosts[0] == sentinel;
         let other = conn.hosts[usize::from(client)];
         let host = &mut sentinels[sentinel];
@@ -103,6 +104,7 @@ impl World {
                 tracer.line(*now, &format!("[{sentinel}] to {other}: {}", show_words(&words)));
             }
             checks.judge(sentinel, |checks| {
+                let words = plain_request(dns, &words);
                 checks.requested(*now, sentinel, &words, &group, (other, group_at(other)));
             });
             if words[0] == b"PUBLISH" {
@@ -118,7 +120,7 @@ impl World {
             }
             if other < self.options.sentinels {
                 if words.len() == 6 {
-                    let at = show(&words[2]).parse().ok().and_then(Net::host_of);
+                    let at = dns.believed(sentinel, &show(&words[2]));
                     about.extend(at.and_then(|at| Some((group_at(at)?, at))));
                 }
                 asked.push_back(words);

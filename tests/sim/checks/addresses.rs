@@ -1,7 +1,7 @@
 //! What hellos tell: epochs that never go back, and one address per config epoch.
 #![forbid(unsafe_code)]
 
-use super::{Checks, Event, group_of};
+use super::{Checks, Event, SOME_ADDRESS, group_of};
 use crate::net::{Net, Us};
 use crate::property::{Property, ensure, violation};
 
@@ -56,9 +56,13 @@ impl Checks {
 
     fn check_address(&mut self, sentinel: usize, group: usize, config: u64, ip: &str) {
         let view = self.view(sentinel, group);
-        let (old, was) = (view.config_epoch, &view.told);
+        let (old, was) = (view.config_epoch, view.told.clone());
         let property = Property::EpochsNeverGoBack;
         ensure!(config >= old, property, "{sentinel} goes back to config {config} from {old}");
+        if ip == SOME_ADDRESS {
+            self.view(sentinel, group).config_epoch = config;
+            return;
+        }
         let moved = !was.is_empty() && was != ip;
         let property = Property::AddressesMoveForward;
         let forward = !moved || config > old;

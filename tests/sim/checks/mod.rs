@@ -123,6 +123,9 @@ pub fn group_of(name: &str) -> Option<usize> {
     name.strip_prefix('m')?.parse().ok()
 }
 
+/// Stands in a hello for an address of which it is not certain whose it is.
+pub const SOME_ADDRESS: &str = "somewhere";
+
 /// Which rules do not hold under the faults of a scenario.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Waived {

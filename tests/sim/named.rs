@@ -1,0 +1,154 @@
+//! How the checkers see a world with names: they know hosts by their first addresses, so whatever
+//! else a sentinel says of a host is put into that; and when everybody is found there.
+#![forbid(unsafe_code)]
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use sentineld::sentinel::Sentinel;
+use sentineld::sentinel::instance::Addr;
+
+use crate::brain::Brain;
+use crate::checks::SOME_ADDRESS;
+use crate::net::{HostId, Net};
+use crate::property::{Property, ensure};
+use crate::wire::{Words, show};
+use crate::world::{SECOND, World};
+
+impl World {
+    fn sentinel(&self, sentinel: usize) -> Option<&Sentinel> {
+        match self.sentinels[sentinel].node.as_ref()? {
+            Brain::Ours(node) => Some(node.sentinel()),
+            Brain::C(_) => None,
+        }
+    }
+
+    /// The host that a sentinel means with a text: what it holds itself goes before what it was
+    /// told last.
+    fn meant(&self, sentinel: usize, text: &str) -> Option<HostId> {
+        if let Ok(ip) = text.parse() {
+            return Net::host_of(ip);
+        }
+        let held = self.sentinel(sentinel).and_then(|core| {
+            let masters = core.masters.values().map(|master| &master.base.addr);
+            let replicas = core.replicas.values().map(|replica| &replica.base.addr);
+            let peers = core.peers.values().map(|peer| &peer.base.addr);
+            let mut all = masters.chain(replicas).chain(peers);
+            let same = |addr: &&Addr| addr.host.eq_ignore_ascii_case(text.as_bytes());
+            all.find(|addr| same(addr) && addr.ip.is_some()).and_then(|addr| addr.ip)
+        });
+        held.and_then(Net::host_of).or_else(|| self.dns.believed(sentinel, text))
+    }
+
+    /// A line of a sentinel's log as the checkers read it.
+    pub fn plain_line<'a>(&self, sentinel: usize, line: &'a str) -> Cow<'a, str> {
+        if !self.dns.on() || !line.starts_with(['+', '-']) {
+            return Cow::Borrowed(line);
+        }
+        let plain = |word: &str| match self.is_other_word(word) {
+            true => self.meant(sentinel, word).map(|host| Net::ip_of(host).to_string()),
+            false => None,
+        };
+        let words = line.split(' ').map(|word| plain(word).unwrap_or_else(|| word.to_owned()));
+        Cow::Owned(words.collect::<Vec<_>>().join(" "))
+    }
+
+    /// Whether a word is a host's name, or its second address.
+    fn is_other_word(&self, word: &str) -> bool {
+        let v6 = word.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_ipv6());
+        v6 || (word.parse::<std::net::IpAddr>().is_err() && self.dns.host(word).is_some())
+    }
+}
+
+/// A request of a sentinel as the checkers read it.
+pub fn plain_request<'a>(dns: &crate::dns::Dns, words: &'a Words) -> Cow<'a, Words> {
+    if !dns.on() {
+        return Cow::Borrowed(words);
+    }
+    let mut plain = words.clone();
+    match (words[0].as_slice(), words.len()) {
+        // The node looks the name up, and is told the truth.
+        (b"SLAVEOF", 3) if words[1] != b"NO" => {
+            if let Some(host) = dns.host(&show(&words[1])) {
+                plain[1] = Net::ip_of(host).to_string().into_bytes();
+            }
+        }
+        (b"PUBLISH", 3) => {
+            let text = show(&words[2]);
+            let mut fields: Vec<String> = text.split(',').map(str::to_owned).collect();
+            if let Some(ip) = fields.get_mut(5) {
+                let host = dns.same_for_all(ip);
+                *ip = host.map_or(SOME_ADDRESS.to_owned(), |host| Net::ip_of(host).to_string());
+            }
+            plain[2] = fields.join(",").into_bytes();
+        }
+        _ => {}
+    }
+    Cow::Owned(plain)
+}
+
+impl World {
+    /// What a running sentinel has not found of a world with names, or has twice.
+    pub fn unfound(&self) -> Option<String> {
+        let running = self.sentinels.iter().filter(|host| host.runs()).map(|host| host.host);
+        let mut both = running.flat_map(|at| (0..self.options.masters).map(move |g| (at, g)));
+        both.find_map(|(at, group)| {
+            let what = self.unfound_by(at, group)?;
+            Some(format!("{at} of m{group}: {what}"))
+        })
+    }
+
+    fn unfound_by(&self, at: usize, group: usize) -> Option<String> {
+        let core = self.sentinel(at)?;
+        let Some(id) = core.master_named(World::master_name(group).as_bytes()) else {
+            return Some("it is not watched".to_owned());
+        };
+        let master = &core.masters[id];
+        let (peers, others) = (master.peers.len(), self.options.sentinels - 1);
+        if peers != others && !(self.forged_peers && peers > others) {
+            return Some(format!("{peers} sentinels"));
+        }
+        let mut entries: BTreeMap<Option<HostId>, Vec<&Addr>> = BTreeMap::new();
+        for replica in core.replicas_of(id) {
+            let addr = &replica.base.addr;
+            entries.entry(addr.ip.and_then(Net::host_of)).or_default().push(addr);
+        }
+        let held = master.base.addr.ip.and_then(Net::host_of);
+        if held.is_none() {
+            return Some("its address is not known".to_owned());
+        }
+        let of_group = |host: HostId| self.farm.at(host).is_some_and(|s| s.group == group);
+        for server in self.farm.servers.iter().filter(|server| server.group == group) {
+            let count = entries.get(&Some(server.host)).map_or(0, Vec::len);
+            let wanted = usize::from(Some(server.host) != held && !server.vacant);
+            // By its two addresses it is two for whoever is told of both.
+            let most = wanted + usize::from(self.dns.options.v6);
+            // A vacant address may be remembered where it stands in the place of a name.
+            let kept = server.vacant && !self.dns.options.lies;
+            if count < wanted || (count > most && (!server.vacant || kept)) {
+                return Some(format!("node {} {count} times: {entries:?}", server.host));
+            }
+        }
+        let strange = |(host, _): &(&Option<HostId>, &Vec<&Addr>)| !host.is_some_and(of_group);
+        let stranger = entries.iter().find(strange).filter(|_| !self.dns.options.lies);
+        stranger.map(|(_, addrs)| format!("strangers {addrs:?}"))
+    }
+
+    /// The name server was mended: everybody is found again, and once.
+    pub fn check_names(&mut self) {
+        if !self.dns.on() {
+            return;
+        }
+        let found = self.run_until(60 * SECOND, |world| world.unfound().is_none());
+        let what = self.unfound().unwrap_or_default();
+        ensure!(found, Property::EverybodyIsFound, "{what}");
+    }
+
+    /// What a sentinel finds its instances by says what they are.
+    pub fn check_indexes(&self, sentinel: usize) {
+        if let Some(core) = self.sentinel(sentinel) {
+            let result = core.check_indexes();
+            ensure!(result.is_ok(), Property::IndexesAgree, "{sentinel}: {result:?}");
+        }
+    }
+}
