@@ -370,6 +370,7 @@ impl World {
                 self.farm.at_mut(host).follow_by(name);
             }
         }
+        self.farm.announce_all();
         self.tell_nodes();
     }
 

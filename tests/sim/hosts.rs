@@ -631,6 +631,7 @@ impl World {
         self.trace(|| format!("[{sentinel}] {line}"));
         let plain = self.plain_line(sentinel, line).into_owned();
         let line = plain.as_str();
+        self.checks.ambiguous = self.is_ambiguous(sentinel, line);
         let host = &mut self.sentinels[sentinel];
         let now = self.now;
         self.checks.judge(sentinel, |checks| checks.logged(now, sentinel, line, &host.view));

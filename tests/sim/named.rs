@@ -53,6 +53,18 @@ impl World {
         Cow::Owned(words.collect::<Vec<_>>().join(" "))
     }
 
+    /// Whether the instance that a line is about is one of several by which a sentinel knows a node.
+    pub fn is_ambiguous(&self, sentinel: usize, line: &str) -> bool {
+        if !self.dns.on() || !line.starts_with("+sdown ") {
+            return false;
+        }
+        let host = line.split(' ').nth(3).and_then(|text| self.dns.host(text));
+        let Some(core) = self.sentinel(sentinel) else { return false };
+        let masters = core.masters.values().map(|master| &master.base.addr);
+        let replicas = core.replicas.values().map(|replica| &replica.base.addr);
+        masters.chain(replicas).filter(|addr| addr.ip.and_then(Net::host_of) == host).count() > 1
+    }
+
     /// Whether a word is a host's name, or its second address.
     fn is_other_word(&self, word: &str) -> bool {
         let v6 = word.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_ipv6());

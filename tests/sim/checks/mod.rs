@@ -173,6 +173,8 @@ pub struct Checks {
     /// Failovers that ended with a promotion: elected ones, forced ones.
     pub completed: [u64; 2],
     pub counter: Counter,
+    /// The event that is told is about one of several entries that lead to the same node.
+    pub ambiguous: bool,
     /// From this one on the sentinels are like redis-sentinel: what they break is counted, not
     /// held against anybody.
     pub first_c_like: usize,
@@ -204,6 +206,7 @@ impl Checks {
             counts: BTreeMap::new(),
             completed: [0; 2],
             counter: Counter::new(down_after_us),
+            ambiguous: false,
             first_c_like: sentinels,
             reported: BTreeMap::new(),
             looked: 0,

@@ -38,6 +38,17 @@ impl Farm {
         host
     }
 
+    /// Replicas announce themselves, as if they had just come.
+    pub fn announce_all(&mut self) {
+        for index in 0..self.servers.len() {
+            let mut attached = std::mem::take(&mut self.servers[index].attached);
+            for replica in &mut attached {
+                replica.shown = self.at(replica.host).and_then(|s| s.announces.clone());
+            }
+            self.servers[index].attached = attached;
+        }
+    }
+
     /// What is at two addresses, and does not run, changes places.
     pub fn exchange(&mut self, one: HostId, other: HostId) {
         self.servers.swap(one - self.first, other - self.first);
