@@ -132,6 +132,10 @@ impl Sentinel {
         }
         let addr = Addr { ip: Some(ip), ..self.base(inst).addr.clone() };
         self.set_addr(inst, addr);
+        if let Some(data) = self.data_mut(inst) {
+            // It was told of another place: nobody is to follow or to be chosen for that.
+            data.info_refresh = None;
+        }
         let master = self.master_of(inst);
         if moved {
             self.touch(cx, master);
@@ -152,13 +156,15 @@ impl Sentinel {
                 None => Claim::Granted,
                 Some(holder) => self.claim_for_master(cx, holder, first, ip),
             },
-            InstId::Replica(id) if self.is_master_at(master, ip, port) => match first {
-                true => {
-                    self.drop_entry(cx, id, "its master");
-                    Claim::Dropped
+            InstId::Replica(id) if self.is_master_at(master, ip, port) => {
+                match first || self.names.is_refused_for_long(&self.base(inst).addr.host, ip) {
+                    true => {
+                        self.drop_entry(cx, id, "its master");
+                        Claim::Dropped
+                    }
+                    false => Claim::Refused,
                 }
-                false => Claim::Refused,
-            },
+            }
             InstId::Replica(id) => match self.places.replica_at(master, ip, port) {
                 None => Claim::Granted,
                 Some(holder) => self.claim_for_replica(cx, id, holder, first, ip),
@@ -203,7 +209,9 @@ impl Sentinel {
         let held = &self.replicas[holder].base.addr;
         let literal = held.is_literal();
         let twins = self.works(holder) || (!literal && self.leads_to(&held.host, ip));
-        match (twins, first, literal) {
+        let host = &self.replicas[id].base.addr.host;
+        let sure = first || self.names.is_refused_for_long(host, ip);
+        match (twins, sure, literal) {
             (true, false, _) => Claim::Refused,
             (true, true, _) => {
                 let name = self.replicas[id].base.addr.host.clone();
@@ -279,7 +287,7 @@ impl Sentinel {
 
     fn tell_refusal(&mut self, cx: &mut Cx, inst: InstId, ip: IpAddr) {
         let host = self.base(inst).addr.host.clone();
-        if self.names.is_new_refusal(&host, ip) {
+        if self.names.is_new_refusal(cx.now, &host, ip) {
             cx.log_limited(LineKind::AddressTaken, || {
                 let host = String::from_utf8_lossy(&host);
                 let name = String::from_utf8_lossy(&self.base(inst).name);
@@ -349,10 +357,14 @@ impl Sentinel {
             && own.runid == master.runid;
         // The name of a host may have moved from one to the other: then it tells nothing, unless
         // it is the name that would be sent.
+        let by_name = self.global.announce_hostnames;
         let apart = match (own.addr.ip, target.ip) {
-            (Some(own_ip), Some(ip)) => own_ip != ip && !self.global.announce_hostnames,
+            (Some(own_ip), Some(ip)) => own_ip != ip && !by_name,
             _ => false,
         };
-        !same_process && (apart || !target.same(&own.addr))
+        // The name that is sent leads back to it, or one name leads to both addresses.
+        let leads_back = own.addr.ip.is_some_and(|ip| by_name && self.leads_to(&target.host, ip));
+        let one_host = self.names.lead_to_both(&own.addr, target);
+        !same_process && !leads_back && !one_host && (apart || !target.same(&own.addr))
     }
 }

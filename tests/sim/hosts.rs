@@ -629,6 +629,9 @@ impl World {
 
     fn log(&mut self, sentinel: usize, line: &str) {
         self.trace(|| format!("[{sentinel}] {line}"));
+        if line.ends_with(": entry dropped") {
+            self.checks.entry_dropped(sentinel);
+        }
         let plain = self.plain_line(sentinel, line).into_owned();
         let line = plain.as_str();
         self.checks.ambiguous = self.is_ambiguous(sentinel, line);

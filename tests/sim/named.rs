@@ -55,14 +55,24 @@ impl World {
 
     /// Whether the instance that a line is about is one of several by which a sentinel knows a node.
     pub fn is_ambiguous(&self, sentinel: usize, line: &str) -> bool {
-        if !self.dns.on() || !line.starts_with("+sdown ") {
+        if !self.dns.on() {
             return false;
         }
+        if line.starts_with("+selected-slave ") {
+            let names = &self.dns.options;
+            return names.moves || names.lies || names.v6;
+        }
         let host = line.split(' ').nth(3).and_then(|text| self.dns.host(text));
-        let Some(core) = self.sentinel(sentinel) else { return false };
+        let (Some(core), true) = (self.sentinel(sentinel), line.starts_with("+sdown ")) else {
+            return false;
+        };
         let masters = core.masters.values().map(|master| &master.base.addr);
         let replicas = core.replicas.values().map(|replica| &replica.base.addr);
-        masters.chain(replicas).filter(|addr| addr.ip.and_then(Net::host_of) == host).count() > 1
+        let leads_there = |addr: &&Addr| {
+            let name = show(&addr.host);
+            addr.ip.and_then(Net::host_of) == host || self.meant(sentinel, &name) == host
+        };
+        masters.chain(replicas).filter(leads_there).count() > 1
     }
 
     /// Whether a word is a host's name, or its second address.

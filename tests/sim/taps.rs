@@ -121,7 +121,13 @@ impl World {
             if other < self.options.sentinels {
                 if words.len() == 6 {
                     let at = dns.believed(sentinel, &show(&words[2]));
-                    about.extend(at.and_then(|at| Some((group_at(at)?, at))));
+                    let asked_about = at.and_then(|at| Some((group_at(at)?, at)));
+                    about.extend(asked_about);
+                    if dns.on()
+                        && let Some((group, at)) = asked_about
+                    {
+                        checks.master_is_at(sentinel, group, at);
+                    }
                 }
                 asked.push_back(words);
             }

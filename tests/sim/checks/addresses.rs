@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Checks, Event, SOME_ADDRESS, group_of};
-use crate::net::{Net, Us};
+use crate::net::{HostId, Net, Us};
 use crate::property::{Property, ensure, violation};
 
 impl Checks {
@@ -18,6 +18,11 @@ impl Checks {
         view.syncing.clear();
         view.down.clear();
         view.at = event.text.split(' ').nth(3).and_then(|ip| Net::host_of(ip.parse().ok()?));
+    }
+
+    /// The name of a master has come to lead elsewhere: a sentinel asks about it at this host.
+    pub fn master_is_at(&mut self, sentinel: usize, group: usize, host: HostId) {
+        self.view(sentinel, group).at = Some(host);
     }
 
     pub(super) fn check_hello(&mut self, now: Us, sentinel: usize, text: &str) {

@@ -55,6 +55,7 @@ impl Checks {
         };
         let property = Property::PromotedReplicaIsSuitable;
         let down = self.view(sentinel, group).down.contains(&host);
+        let down = down && !self.ambiguous;
         ensure!(!down, property, "{event:?} is held down by {sentinel}");
         let Some(info) = self.infos.get(&(sentinel, host)) else {
             violation!(property, "{event:?} never answered INFO to {sentinel}")

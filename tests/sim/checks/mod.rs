@@ -213,6 +213,14 @@ impl Checks {
         }
     }
 
+    /// A sentinel has dropped an entry that was another one's: what it held down is not certain.
+    pub fn entry_dropped(&mut self, sentinel: usize) {
+        for view in &mut self.sentinels[sentinel].masters {
+            view.down.clear();
+            view.syncing.clear();
+        }
+    }
+
     /// The newest epoch that any sentinel is at.
     pub fn newest_epoch(&self) -> u64 {
         self.sentinels.iter().map(|watched| watched.current_epoch).max().unwrap_or(0)
