@@ -185,7 +185,7 @@ impl Sentinel {
         first: bool,
         ip: IpAddr,
     ) -> Claim {
-        let works = self.works(holder);
+        let works = self.is_certain(InstId::Replica(holder));
         let says_slave = self.replicas[holder].data.role_reported == Role::Slave;
         if works && !first && says_slave {
             // It would be no replica any more, and nobody could be promoted.
@@ -208,7 +208,8 @@ impl Sentinel {
     ) -> Claim {
         let held = &self.replicas[holder].base.addr;
         let literal = held.is_literal();
-        let twins = self.works(holder) || (!literal && self.leads_to(&held.host, ip));
+        let twins =
+            self.is_certain(InstId::Replica(holder)) || (!literal && self.leads_to(&held.host, ip));
         let host = &self.replicas[id].base.addr.host;
         let sure = first || self.names.is_refused_for_long(host, ip);
         match (twins, sure, literal) {
@@ -299,7 +300,7 @@ impl Sentinel {
         }
     }
 
-    /// Instances of that name without a working command connection move to the new address.
+    /// Instances of that name move to the new address, unless they are certainly where they are.
     pub(super) fn adopt_ip(&mut self, cx: &mut Cx, host: &[u8], ip: IpAddr) {
         for inst in self.places.named(host).collect::<Vec<_>>() {
             // An earlier one may have turned out to be the same.
@@ -307,7 +308,7 @@ impl Sentinel {
                 continue;
             }
             let base = self.base(inst);
-            if base.addr.ip == Some(ip) || self.cmd_alive(base.link) {
+            if base.addr.ip == Some(ip) || self.is_certain(inst) {
                 continue;
             }
             self.set_ip(cx, inst, ip);
@@ -322,7 +323,7 @@ impl Sentinel {
     }
 
     /// Whether the command connection has ever brought an answer.
-    fn cmd_alive(&self, link: super::link::LinkId) -> bool {
+    pub(super) fn cmd_alive(&self, link: super::link::LinkId) -> bool {
         self.links[link].cmd.as_ref().is_some_and(Conn::has_answered)
     }
 

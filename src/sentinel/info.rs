@@ -169,6 +169,7 @@ impl Sentinel {
             return;
         }
         let old = std::mem::replace(&mut base.runid, run_id.to_vec());
+        self.doubt_place(cx.now, inst);
         if old.is_empty() {
             return;
         }

@@ -97,6 +97,7 @@ impl Sentinel {
             return;
         }
         self.retry_auth(cx, inst);
+        self.verify_place(cx, inst);
         self.send_periodic(cx, inst);
         self.tell_silence(cx, inst);
         if self.tilt.since.is_some() && !defect(Defect::JudgeInTilt) {

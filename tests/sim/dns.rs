@@ -58,6 +58,8 @@ pub struct NameOptions {
     pub moves: bool,
     /// Names lead to the wrong host for a while.
     pub lies: bool,
+    /// A name may lead to another node that lives: a lie, or the address was given away at once.
+    pub hasty: bool,
     /// How long it takes from one trouble to the next in the mean.
     pub trouble_us: Us,
 }
@@ -79,6 +81,7 @@ pub fn draw_names(rng: &mut Rng, always: bool) -> NameOptions {
         v6: rng.below(4) == 0,
         moves: rng.below(3) == 0,
         lies: rng.below(3) == 0,
+        hasty: rng.below(2) == 0,
         trouble_us: [500 * MS, 2 * SECOND, 5 * SECOND][rng.below(3) as usize],
     };
     if names.moves {
@@ -106,8 +109,8 @@ struct Named {
     family: Family,
     /// Lookups of its names fail.
     unknown: bool,
-    /// What is said of it instead, to that sentinel or to all.
-    wrong: Option<(IpAddr, Option<usize>)>,
+    /// What is said of it instead, to that sentinel or to all, until then.
+    wrong: Option<(IpAddr, Option<usize>, Us)>,
 }
 
 impl Named {
@@ -147,6 +150,9 @@ const FAIR: Weather = Weather { delay_us: (0, 20 * MS), fails_percent: 0 };
 /// A sentinel may be told for so long where a host was before.
 const OLD_NEWS_US: Us = 3 * SECOND;
 
+/// After so long nobody is told an old address any more.
+const STALE_US: Us = 20 * SECOND;
+
 /// All names of a world.
 #[derive(Debug)]
 pub struct Dns {
@@ -167,8 +173,8 @@ pub struct Dns {
     shows_name: Vec<bool>,
     /// Troubles occur.
     pub active: bool,
-    /// The vacant address of each group.
-    spares: Vec<HostId>,
+    /// The vacant address of each group, and from when on it may be given to a node.
+    spares: Vec<(HostId, Us)>,
 }
 
 impl Dns {
@@ -315,7 +321,8 @@ impl Dns {
         let Some(named) = self.named(name).filter(|named| !named.unknown && !failed) else {
             return Vec::new();
         };
-        if let Some((ip, whom)) = named.wrong
+        if let Some((ip, whom, until)) = named.wrong
+            && now < until
             && whom.is_none_or(|whom| whom == sentinel)
         {
             return vec![ip];
@@ -402,9 +409,9 @@ impl World {
             return;
         }
         if let Some(ip) = ips.first() {
-            self.dns.told[sentinel].insert(name, *ip);
+            self.dns.told[sentinel].insert(name.clone(), *ip);
         }
-        self.input(sentinel, Input::Resolved(lookup, ips));
+        self.input(sentinel, Input::Resolved(lookup, name, ips));
     }
 
     /// From now on names have their troubles.
@@ -478,12 +485,15 @@ impl World {
         let other = dns.first_node + group * size + dns.rng.below(size as u64) as usize;
         let nobody = self.farm.first + self.farm.servers.len();
         let host = match dns.rng.below(3) {
+            _ if !dns.options.hasty => nobody,
             0 => nobody,
             _ => dns.all[other].at(),
         };
         let sentinels = dns.first_node as u64;
         let whom = (dns.rng.below(2) == 0).then(|| dns.rng.below(sentinels) as usize);
-        dns.all[named].wrong = Some((Net::ip_of(host), whom));
+        // For how long one that leads to another node of the group is believed.
+        let until = if host == nobody { Us::MAX } else { self.now + 10 * SECOND };
+        dns.all[named].wrong = Some((Net::ip_of(host), whom, until));
         true
     }
 
@@ -509,14 +519,18 @@ impl World {
         let size = self.options.replicas + 1;
         let offset = self.dns.rng.below(size as u64) as usize;
         let node = self.dns.first_node + group * size + offset;
-        let (from, to) = (self.dns.all[node].at(), self.dns.spares[group]);
+        let (from, (to, free_at)) = (self.dns.all[node].at(), self.dns.spares[group]);
+        if self.now < free_at {
+            return false;
+        }
         self.trace(|| format!("node {node} moves from {from} to {to}"));
         self.checks.counter.struck(group, None, self.now);
         if self.farm.at(from).is_some_and(|server| server.running) {
             self.kill_server(from);
         }
         self.farm.exchange(from, to);
-        self.dns.spares[group] = from;
+        let rests = if self.dns.options.hasty { 0 } else { STALE_US };
+        self.dns.spares[group] = (from, self.now + rests);
         self.dns.all[node].places.push((self.now, to));
         self.tell_nodes();
         self.farm.follow_names(self.now);
@@ -553,7 +567,7 @@ impl World {
     pub fn add_spares(dns: &mut Dns, farm: &mut crate::redis::Farm, masters: usize, rng: &mut Rng) {
         if dns.options.moves {
             for group in 0..masters {
-                dns.spares.push(farm.add_vacant(group, rng));
+                dns.spares.push((farm.add_vacant(group, rng), 0));
             }
         }
     }

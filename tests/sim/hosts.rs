@@ -44,7 +44,8 @@ pub enum Input {
     /// A connect of its own was answered.
     Established(ConnKey),
     ConnectTurn(ConnId),
-    Resolved(LookupId, Vec<IpAddr>),
+    /// Of which name, with which addresses.
+    Resolved(LookupId, String, Vec<IpAddr>),
 }
 
 /// A save on its way.
@@ -386,7 +387,11 @@ impl World {
             Input::Accept(key) => self.accept(sentinel, key),
             Input::Established(key) => self.established(sentinel, key),
             Input::ConnectTurn(conn) => self.connect_turn(sentinel, conn),
-            Input::Resolved(lookup, ips) => self.node(sentinel).resolved(lookup, ips),
+            Input::Resolved(lookup, name, ips) => {
+                self.node(sentinel).resolved(lookup, ips.clone());
+                self.drain(sentinel);
+                self.check_taken_up(sentinel, &name, &ips);
+            }
         }
         true
     }

@@ -4,12 +4,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use sentineld::sentinel::Sentinel;
 use sentineld::sentinel::instance::Addr;
 
 use crate::brain::Brain;
-use crate::checks::SOME_ADDRESS;
+use crate::checks::{Info, SOME_ADDRESS};
 use crate::net::{HostId, Net};
 use crate::property::{Property, ensure};
 use crate::wire::{Words, show};
@@ -77,8 +78,8 @@ impl World {
 
     /// Whether a word is a host's name, or its second address.
     fn is_other_word(&self, word: &str) -> bool {
-        let v6 = word.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_ipv6());
-        v6 || (word.parse::<std::net::IpAddr>().is_err() && self.dns.host(word).is_some())
+        let v6 = word.parse().is_ok_and(|ip: IpAddr| ip.is_ipv6());
+        v6 || (word.parse::<IpAddr>().is_err() && self.dns.host(word).is_some())
     }
 }
 
@@ -164,6 +165,36 @@ impl World {
         let found = self.run_until(60 * SECOND, |world| world.unfound().is_none());
         let what = self.unfound().unwrap_or_default();
         ensure!(found, Property::EverybodyIsFound, "{what}");
+    }
+
+    /// A lookup has ended: what the masters list by that name is there now.
+    pub fn check_taken_up(&self, sentinel: usize, name: &str, ips: &[IpAddr]) {
+        // Who was made to forget has forgotten that, too.
+        let (Some(core), false) = (self.sentinel(sentinel), self.checks.waived.config_epochs)
+        else {
+            return;
+        };
+        if ips.is_empty() {
+            return;
+        }
+        for master in core.masters.values() {
+            let held = master.base.addr.ip.and_then(Net::host_of);
+            let info = held.and_then(|host| self.checks.infos.get(&(sentinel, host)));
+            let lists = |info: &Info| {
+                !info.is_replica && info.listed.iter().any(|l| l.eq_ignore_ascii_case(name))
+            };
+            if !info.is_some_and(lists) || master.data.info_refresh.is_none() {
+                continue;
+            }
+            let is = |addr: &Addr| {
+                let named = addr.host.eq_ignore_ascii_case(name.as_bytes());
+                named || addr.ip.is_some_and(|ip| ips.contains(&ip))
+            };
+            let mut replicas = core.replicas_of(master.id);
+            let there = is(&master.base.addr) || replicas.any(|r| is(&r.base.addr));
+            let property = Property::NamesAreTakenUp;
+            ensure!(there, property, "{sentinel}: {name} has an address, and is not there");
+        }
     }
 
     /// What a sentinel finds its instances by says what they are.

@@ -76,6 +76,8 @@ pub enum Property {
     OneSaveAtATime,
     /// The text of a file says what was to be saved.
     FileSaysWhatWasSaved,
+    /// A replica that a master lists by name is there as soon as its name has an address.
+    NamesAreTakenUp,
     /// What instances are found by says what they are.
     IndexesAgree,
     /// A sentinel can load the file it wrote.
