@@ -15,6 +15,7 @@ use super::instance::{Addr, InstId, MasterId, Replica, ReplicaId, Role};
 use super::link::Conn;
 use super::log_limit::LineKind;
 use super::names::parse_ip;
+use crate::util::defect::{Defect, defect};
 
 /// What becomes of an instance that is about to take an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,7 +79,7 @@ impl Sentinel {
     fn rename_replica(&mut self, id: ReplicaId) {
         let replica = &self.replicas[id];
         let name = replica.base.addr.key(&self.announced(&replica.base.addr));
-        if name == replica.base.name {
+        if name == replica.base.name || defect(Defect::KeepReplicaKey) {
             return;
         }
         let replicas = &mut self.masters[replica.master].replicas;
@@ -132,7 +133,9 @@ impl Sentinel {
         }
         let addr = Addr { ip: Some(ip), ..self.base(inst).addr.clone() };
         self.set_addr(inst, addr);
-        if let Some(data) = self.data_mut(inst) {
+        if let Some(data) = self.data_mut(inst)
+            && !defect(Defect::BelieveOldPlace)
+        {
             // It was told of another place: nobody is to follow or to be chosen for that.
             data.info_refresh = None;
         }
@@ -167,6 +170,7 @@ impl Sentinel {
             }
             InstId::Replica(id) => match self.places.replica_at(master, ip, port) {
                 None => Claim::Granted,
+                Some(_) if defect(Defect::LeaveTwins) => Claim::Granted,
                 Some(holder) => self.claim_for_replica(cx, id, holder, first, ip),
             },
         }
@@ -350,6 +354,9 @@ impl Sentinel {
     /// Whether an instance may be told to replicate from `target`: never from itself, by whatever
     /// address or name.
     pub(super) fn may_follow(&self, inst: InstId, target: &Addr) -> bool {
+        if defect(Defect::FollowOneself) {
+            return true;
+        }
         let own = self.base(inst);
         let master = &self.masters[self.master_of(inst)].base;
         let same_process = master.addr == *target

@@ -11,10 +11,14 @@ use super::Sentinel;
 use super::action::Cx;
 use super::instance::InstId;
 use super::names::{Origin, parse_ip};
+use crate::util::defect::{Defect, defect};
 use crate::util::time::Mono;
 
 /// When the name is looked up after another process has answered, and when that is over.
 const LOOKUPS_MS: [u64; 4] = [2_000, 8_000, 30_000, 40_000];
+
+/// An answer is there after so long, as a rule.
+const ANSWER_MS: u64 = 1_000;
 
 /// An instance whose process is new to us, and whose host is a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +33,7 @@ impl Sentinel {
     pub(super) fn doubt_place(&mut self, now: Mono, inst: InstId) {
         let base = self.base_mut(inst);
         let named = parse_ip(&base.addr.host).is_none();
+        let named = named && !defect(Defect::TrustFirstLookup);
         base.doubt = named.then_some(Doubt { since: now, lookups: 0 });
     }
 
@@ -47,6 +52,12 @@ impl Sentinel {
         }
         let host = base.addr.host.clone();
         self.host_state(cx, &host, Origin::Own);
+    }
+
+    /// Whether the name of an instance has not been looked up since its process is another one.
+    pub(super) fn is_just_found(&self, now: Mono, inst: InstId) -> bool {
+        let doubt = self.base(inst).doubt;
+        doubt.is_some_and(|doubt| now.since(doubt.since) < LOOKUPS_MS[0] + ANSWER_MS)
     }
 
     /// Whether an instance answers, and is certainly the one that is meant.

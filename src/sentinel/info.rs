@@ -372,7 +372,8 @@ impl Sentinel {
 
     /// Tells a replica to follow the master as held.
     fn follow_master(&mut self, cx: &mut Cx, id: ReplicaId, event: &'static str) {
-        if self.order_waits(cx.now, id) {
+        // It may be somebody else, at an address that is no longer that of this replica.
+        if self.order_waits(cx.now, id) || self.is_just_found(cx.now, InstId::Replica(id)) {
             return;
         }
         let to = self.masters[self.replicas[id].master].base.addr.clone();

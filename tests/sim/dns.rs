@@ -337,6 +337,11 @@ impl Dns {
         told.and_then(|ip| Net::host_of(*ip)).or_else(|| self.host(text))
     }
 
+    /// Whether a sentinel was told the truth of a name when it looked it up last.
+    pub fn is_told(&self, sentinel: usize, text: &str) -> bool {
+        self.believed(sentinel, text) == self.host(text)
+    }
+
     /// How an address in a hello is compared with others: a node has many. `None`: it is not
     /// certain which node is meant.
     pub fn same_for_all(&self, text: &str) -> Option<HostId> {

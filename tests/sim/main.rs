@@ -20,6 +20,7 @@ mod gathers;
 mod hosts;
 mod live;
 mod mixed;
+mod name_worlds;
 mod named;
 mod net;
 #[path = "../support/no_files.rs"]

@@ -10,7 +10,7 @@ use sentineld::sentinel::Sentinel;
 use sentineld::sentinel::instance::Addr;
 
 use crate::brain::Brain;
-use crate::checks::{Info, SOME_ADDRESS};
+use crate::checks::{Info, SOME_ADDRESS, group_of};
 use crate::net::{HostId, Net};
 use crate::property::{Property, ensure};
 use crate::wire::{Words, show};
@@ -59,12 +59,14 @@ impl World {
         if !self.dns.on() {
             return false;
         }
-        if line.starts_with("+selected-slave ") {
-            let names = &self.dns.options;
-            return names.moves || names.lies || names.v6;
+        let names = &self.dns.options;
+        let selected = line.starts_with("+selected-slave ");
+        if selected && (names.moves || names.lies || names.v6) {
+            return true;
         }
         let host = line.split(' ').nth(3).and_then(|text| self.dns.host(text));
-        let (Some(core), true) = (self.sentinel(sentinel), line.starts_with("+sdown ")) else {
+        let (Some(core), true) = (self.sentinel(sentinel), selected || line.starts_with("+sdown "))
+        else {
             return false;
         };
         let masters = core.masters.values().map(|master| &master.base.addr);
@@ -83,16 +85,31 @@ impl World {
     }
 }
 
+/// The master that a sentinel asks about.
+pub fn asked_about(brain: Option<&Brain>, text: &str) -> Option<usize> {
+    let Some(Brain::Ours(node)) = brain else { return None };
+    let core = node.sentinel();
+    let is = |addr: &Addr| core.announced(addr).eq_ignore_ascii_case(text.as_bytes());
+    let master = core.masters.values().find(|master| is(&master.base.addr))?;
+    group_of(&show(&master.base.name))
+}
+
 /// A request of a sentinel as the checkers read it.
-pub fn plain_request<'a>(dns: &crate::dns::Dns, words: &'a Words) -> Cow<'a, Words> {
+pub fn plain_request<'a>(
+    dns: &crate::dns::Dns,
+    sentinel: usize,
+    words: &'a Words,
+) -> Cow<'a, Words> {
     if !dns.on() {
         return Cow::Borrowed(words);
     }
     let mut plain = words.clone();
     match (words[0].as_slice(), words.len()) {
-        // The node looks the name up, and is told the truth.
+        // The node looks the name up, and is told the truth. Who was told something else could
+        // not know.
         (b"SLAVEOF", 3) if words[1] != b"NO" => {
-            if let Some(host) = dns.host(&show(&words[1])) {
+            let host = dns.host(&show(&words[1]));
+            if let Some(host) = host.filter(|_| dns.is_told(sentinel, &show(&words[1]))) {
                 plain[1] = Net::ip_of(host).to_string().into_bytes();
             }
         }

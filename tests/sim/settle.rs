@@ -71,7 +71,9 @@ impl World {
     /// From the start to a group that has found itself.
     pub fn discover(&mut self) {
         let (property, what) = (Property::EverybodyIsFound, "everything is discovered");
-        self.await_property(property, what, 20 * SECOND, World::discovered);
+        // Lookups fail from the beginning in some worlds, and names are looked up again and again.
+        let limit = if self.dns.on() { 60 * SECOND } else { 20 * SECOND };
+        self.await_property(property, what, limit, World::discovered);
         let pause = 3 * SECOND + self.rng.below(2_000) * MS;
         self.run_for(pause);
     }

@@ -7,7 +7,7 @@ use sentineld::util::ident::ConnId;
 use crate::checks::Info;
 use crate::gathers::periodic_index;
 use crate::hosts::put;
-use crate::named::plain_request;
+use crate::named::{asked_about, plain_request};
 use crate::net::{Conn, ConnKey, HostId};
 use crate::property::{Property, ensure, violation};
 use crate::wire::{Value, Words, show, show_words};
@@ -104,7 +104,7 @@ impl World {
                 tracer.line(*now, &format!("[{sentinel}] to {other}: {}", show_words(&words)));
             }
             checks.judge(sentinel, |checks| {
-                let words = plain_request(dns, &words);
+                let words = plain_request(dns, sentinel, &words);
                 checks.requested(*now, sentinel, &words, &group, (other, group_at(other)));
             });
             if words[0] == b"PUBLISH" {
@@ -120,12 +120,13 @@ impl World {
             }
             if other < self.options.sentinels {
                 if words.len() == 6 {
-                    let at = dns.believed(sentinel, &show(&words[2]));
-                    let asked_about = at.and_then(|at| Some((group_at(at)?, at)));
-                    about.extend(asked_about);
-                    if dns.on()
-                        && let Some((group, at)) = asked_about
-                    {
+                    let text = show(&words[2]);
+                    let at = dns.host(&text);
+                    let of_name = asked_about(host.node.as_ref().filter(|_| dns.on()), &text);
+                    let group = of_name.or_else(|| at.and_then(group_at));
+                    let both = group.zip(at);
+                    about.extend(both);
+                    if let Some((group, at)) = both.filter(|_| dns.on()) {
                         checks.master_is_at(sentinel, group, at);
                     }
                 }

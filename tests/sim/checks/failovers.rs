@@ -83,6 +83,10 @@ impl Checks {
             return self.check_promotion(sentinel, host, master);
         }
         let ip = show(&words[1]);
+        if ip.parse::<std::net::IpAddr>().is_err() {
+            // A name of which the sentinel was told something that is not true.
+            return;
+        }
         let within = group(&ip) == Some(master) && words[2] == b"6379";
         ensure!(within, Property::SlaveofWithinTheGroup, "{}", what());
         let itself = ip.parse().ok().and_then(Net::host_of) == Some(host);

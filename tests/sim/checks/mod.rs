@@ -219,6 +219,11 @@ impl Checks {
             view.down.clear();
             view.syncing.clear();
         }
+        for ((of, _), info) in &mut self.infos {
+            if *of == sentinel {
+                info.listed.clear();
+            }
+        }
     }
 
     /// The newest epoch that any sentinel is at.

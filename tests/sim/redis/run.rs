@@ -277,7 +277,6 @@ impl Farm {
             let Some(port) = port else { return error(out, "ERR Invalid master port") };
             assert_eq!(port, REDIS_PORT, "no data node's port");
             let master = self.resolve(&wire::show(words[1])).expect("a host's address or name");
-            assert_ne!(master, host, "an instance was told to replicate from itself");
             Some(master)
         };
         let server = self.at_mut(host);
