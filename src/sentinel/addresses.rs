@@ -141,10 +141,23 @@ impl Sentinel {
         }
         let master = self.master_of(inst);
         if moved {
+            self.choose_again(cx, inst);
             self.touch(cx, master);
         } else {
             // Where the file holds its name, the next start finds it by that.
             self.saves.touch_master(master);
+        }
+    }
+
+    /// A replica that was chosen for the promotion has another address: who is there was not asked
+    /// yet, and is not the process that was.
+    fn choose_again(&mut self, cx: &mut Cx, inst: InstId) {
+        if let InstId::Replica(id) = inst
+            && self.is_promoted(id)
+        {
+            let master = self.replicas[id].master;
+            self.abort_failover(cx, master, "-failover-abort-slave-timeout");
+            self.schedule_retry(cx, master, 0);
         }
     }
 
@@ -176,7 +189,7 @@ impl Sentinel {
         }
     }
 
-    fn is_master_at(&self, id: MasterId, ip: IpAddr, port: u16) -> bool {
+    pub(super) fn is_master_at(&self, id: MasterId, ip: IpAddr, port: u16) -> bool {
         let addr = &self.masters[id].base.addr;
         addr.ip == Some(ip) && addr.port == port
     }

@@ -214,7 +214,12 @@ impl Sentinel {
             }
             Err(_) => return false,
         };
-        if self.places.replica_at(master, ip, port).is_some() {
+        let is_known = self.places.replica_at(master, ip, port).is_some();
+        if (is_known || self.is_master_at(master, ip, port)) && self.names.is_looked_up(host) {
+            // What is known of the name may be old news.
+            self.names.waiters.add(host, master, Waiter::Listed { host: host.to_vec(), port });
+        }
+        if is_known {
             return true;
         }
         let addr = Addr { host: host.to_vec(), ip: Some(ip), port };

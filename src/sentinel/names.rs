@@ -139,6 +139,12 @@ impl Names {
         self.known.get(&host.to_ascii_lowercase())?.ip
     }
 
+    /// Whether a lookup of a host is on its way.
+    pub(super) fn is_looked_up(&self, host: &[u8]) -> bool {
+        let name = self.known.get(&host.to_ascii_lowercase());
+        name.is_some_and(|name| name.in_flight.is_some())
+    }
+
     /// Whether it is news that instances of this host may not have `ip`.
     pub(super) fn is_new_refusal(&mut self, now: Mono, host: &[u8], ip: IpAddr) -> bool {
         let Some(name) = self.known.get_mut(&host.to_ascii_lowercase()) else { return false };

@@ -103,7 +103,12 @@ impl World {
             if tracer.is_on() && !matches!(&words[0][..], b"PING" | b"INFO" | b"PUBLISH") {
                 tracer.line(*now, &format!("[{sentinel}] to {other}: {}", show_words(&words)));
             }
+            // A name may lead to nobody.
+            let nobody = dns.on() && group_at(other).is_none() && other >= farm.first;
             checks.judge(sentinel, |checks| {
+                if nobody {
+                    return;
+                }
                 let words = plain_request(dns, sentinel, &words);
                 checks.requested(*now, sentinel, &words, &group, (other, group_at(other)));
             });
