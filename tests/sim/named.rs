@@ -26,7 +26,7 @@ impl World {
 
     /// The host that a sentinel means with a text: what it holds itself goes before what it was
     /// told last.
-    fn meant(&self, sentinel: usize, text: &str) -> Option<HostId> {
+    fn meant(&self, sentinel: usize, text: &str, of_replica: bool) -> Option<HostId> {
         if let Ok(ip) = text.parse() {
             return Net::host_of(ip);
         }
@@ -34,9 +34,14 @@ impl World {
             let masters = core.masters.values().map(|master| &master.base.addr);
             let replicas = core.replicas.values().map(|replica| &replica.base.addr);
             let peers = core.peers.values().map(|peer| &peer.base.addr);
-            let mut all = masters.chain(replicas).chain(peers);
-            let same = |addr: &&Addr| addr.host.eq_ignore_ascii_case(text.as_bytes());
-            all.find(|addr| same(addr) && addr.ip.is_some()).and_then(|addr| addr.ip)
+            let is =
+                |addr: &&Addr| addr.host.eq_ignore_ascii_case(text.as_bytes()) && addr.ip.is_some();
+            // A name may have led to both, one after the other.
+            let found = match of_replica {
+                true => replicas.chain(masters).chain(peers).find(is),
+                false => masters.chain(replicas).chain(peers).find(is),
+            };
+            found.and_then(|addr| addr.ip)
         });
         held.and_then(Net::host_of).or_else(|| self.dns.believed(sentinel, text))
     }
@@ -46,9 +51,11 @@ impl World {
         if !self.dns.on() || !line.starts_with(['+', '-']) {
             return Cow::Borrowed(line);
         }
-        let plain = |word: &str| match self.is_other_word(word) {
-            true => self.meant(sentinel, word).map(|host| Net::ip_of(host).to_string()),
-            false => None,
+        let mut of_replica = line.split(' ').nth(1) == Some("slave");
+        let mut plain = |word: &str| {
+            of_replica &= word != "@";
+            let host = self.meant(sentinel, word, of_replica).filter(|_| self.is_other_word(word));
+            host.map(|host| Net::ip_of(host).to_string())
         };
         let words = line.split(' ').map(|word| plain(word).unwrap_or_else(|| word.to_owned()));
         Cow::Owned(words.collect::<Vec<_>>().join(" "))
@@ -73,7 +80,7 @@ impl World {
         let replicas = core.replicas.values().map(|replica| &replica.base.addr);
         let leads_there = |addr: &&Addr| {
             let name = show(&addr.host);
-            addr.ip.and_then(Net::host_of) == host || self.meant(sentinel, &name) == host
+            addr.ip.and_then(Net::host_of) == host || self.meant(sentinel, &name, true) == host
         };
         masters.chain(replicas).filter(leads_there).count() > 1
     }
