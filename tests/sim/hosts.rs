@@ -388,9 +388,7 @@ impl World {
             Input::Established(key) => self.established(sentinel, key),
             Input::ConnectTurn(conn) => self.connect_turn(sentinel, conn),
             Input::Resolved(lookup, name, ips) => {
-                self.node(sentinel).resolved(lookup, ips.clone());
-                self.drain(sentinel);
-                self.check_taken_up(sentinel, &name, &ips);
+                self.resolved(sentinel, lookup, &name, ips);
             }
         }
         true
@@ -526,7 +524,7 @@ impl World {
     }
 
     /// Does what the node asks for, in order, and shows the checkers what it wrote.
-    fn drain(&mut self, sentinel: usize) {
+    pub fn drain(&mut self, sentinel: usize) {
         self.take_written(sentinel);
         while !self.sentinels[sentinel].doomed {
             let Some(action) = self.node(sentinel).poll_action() else { break };
@@ -634,12 +632,7 @@ impl World {
 
     fn log(&mut self, sentinel: usize, line: &str) {
         self.trace(|| format!("[{sentinel}] {line}"));
-        if line.ends_with(": entry dropped") {
-            self.checks.entry_dropped(sentinel);
-        }
-        let plain = self.plain_line(sentinel, line).into_owned();
-        let line = plain.as_str();
-        self.checks.ambiguous = self.is_ambiguous(sentinel, line);
+        let line = &self.read_plainly(sentinel, line);
         let host = &mut self.sentinels[sentinel];
         let now = self.now;
         self.checks.judge(sentinel, |checks| checks.logged(now, sentinel, line, &host.view));

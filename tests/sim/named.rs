@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use sentineld::sentinel::Sentinel;
 use sentineld::sentinel::instance::Addr;
+use sentineld::util::ident::LookupId;
 
 use crate::brain::Brain;
 use crate::checks::{Info, SOME_ADDRESS, group_of};
@@ -46,8 +47,17 @@ impl World {
         held.and_then(Net::host_of).or_else(|| self.dns.believed(sentinel, text))
     }
 
-    /// A line of a sentinel's log as the checkers read it.
-    pub fn plain_line<'a>(&self, sentinel: usize, line: &'a str) -> Cow<'a, str> {
+    /// A line of a sentinel's log as the checkers read it; they know whom it is about.
+    pub fn read_plainly(&mut self, sentinel: usize, line: &str) -> String {
+        if line.ends_with(": entry dropped") {
+            self.checks.entry_dropped(sentinel);
+        }
+        let plain = self.plain_line(sentinel, line).into_owned();
+        self.checks.ambiguous = self.is_ambiguous(sentinel, &plain);
+        plain
+    }
+
+    fn plain_line<'a>(&self, sentinel: usize, line: &'a str) -> Cow<'a, str> {
         if !self.dns.on() || !line.starts_with(['+', '-']) {
             return Cow::Borrowed(line);
         }
@@ -62,7 +72,7 @@ impl World {
     }
 
     /// Whether the instance that a line is about is one of several by which a sentinel knows a node.
-    pub fn is_ambiguous(&self, sentinel: usize, line: &str) -> bool {
+    fn is_ambiguous(&self, sentinel: usize, line: &str) -> bool {
         if !self.dns.on() {
             return false;
         }
@@ -191,8 +201,15 @@ impl World {
         ensure!(found, Property::EverybodyIsFound, "{what}");
     }
 
+    /// A sentinel has its answer.
+    pub fn resolved(&mut self, at: usize, lookup: LookupId, name: &str, ips: Vec<IpAddr>) {
+        self.node(at).resolved(lookup, ips.clone());
+        self.drain(at);
+        self.check_taken_up(at, name, &ips);
+    }
+
     /// A lookup has ended: what the masters list by that name is there now.
-    pub fn check_taken_up(&self, sentinel: usize, name: &str, ips: &[IpAddr]) {
+    fn check_taken_up(&self, sentinel: usize, name: &str, ips: &[IpAddr]) {
         // Who was made to forget has forgotten that, too.
         let (Some(core), false) = (self.sentinel(sentinel), self.checks.waived.config_epochs)
         else {
