@@ -59,6 +59,7 @@ sim: ## Sweep whole groups in virtual time over many seeds, or replay one
 #= ELECTIONS=1000 count how elections go
 #= SENTINELS=5 so many for every seed; likewise MASTERS, REPLICAS, ROUNDS
 #= BUNDLE_LINKS=1 from so many links on sentinels do what only large ones do
+#= NAMES=1 every world has host names
 #= PLAIN=1 only masters that die or hang
 #= HASH=1 print one number of all inputs, actions, bytes and files, and one of all transcripts
 	@utils/get-redis cargo cc
@@ -67,7 +68,8 @@ sim: ## Sweep whole groups in virtual time over many seeds, or replay one
 		$(if $(SENTINELS),--sentinels $(SENTINELS)) $(if $(MASTERS),--masters $(MASTERS)) \
 		$(if $(REPLICAS),--replicas $(REPLICAS)) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(BUNDLE_LINKS),--bundle-links $(BUNDLE_LINKS)) \
-		$(if $(PLAIN),--plain) $(if $(HASH),--hash) $(if $(QUIET),--quiet) $(if $(ELECTIONS),--elections $(ELECTIONS))
+		$(if $(PLAIN),--plain) $(if $(NAMES),--names) $(if $(HASH),--hash) $(if $(QUIET),--quiet) \
+		$(if $(ELECTIONS),--elections $(ELECTIONS))
 
 sim-mutants: ## Put every deliberate defect into the core and see that the simulator finds it
 #= MUTANTS=NAME only these defects; a wrong name lists them all

@@ -16,6 +16,7 @@ use super::instance::{Addr, InstId, MasterId, Replica, ReplicaId, Role};
 use super::link::Conn;
 use super::log_limit::LineKind;
 use super::names::parse_ip;
+use crate::util::defect::{Defect, defect};
 
 /// What becomes of an instance that is about to take an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,7 +80,7 @@ impl Sentinel {
     fn rename_replica(&mut self, id: ReplicaId) {
         let replica = &self.replicas[id];
         let name = replica.base.addr.key(&self.announced(&replica.base.addr));
-        if name == replica.base.name {
+        if name == replica.base.name || defect(Defect::KeepReplicaKey) {
             return;
         }
         let replicas = &mut self.masters[replica.master].replicas;
@@ -133,12 +134,31 @@ impl Sentinel {
         }
         let addr = Addr { ip: Some(ip), ..self.base(inst).addr.clone() };
         self.set_addr(inst, addr);
+        if let Some(data) = self.data_mut(inst)
+            && !defect(Defect::BelieveOldPlace)
+        {
+            // It was told of another place: nobody is to follow or to be chosen for that.
+            data.info_refresh = None;
+        }
         let master = self.master_of(inst);
         if moved {
+            self.choose_again(cx, inst);
             self.touch(cx, master);
         } else {
             // Where the file holds its name, the next start finds it by that.
             self.saves.touch_master(master);
+        }
+    }
+
+    /// A replica that was chosen for the promotion has another address: who is there was not asked
+    /// yet, and is not the process that was.
+    fn choose_again(&mut self, cx: &mut Cx, inst: InstId) {
+        if let InstId::Replica(id) = inst
+            && self.is_promoted(id)
+        {
+            let master = self.replicas[id].master;
+            self.abort_failover(cx, master, "-failover-abort-slave-timeout");
+            self.schedule_retry(cx, master, Retry::Ranked(0));
         }
     }
 
@@ -153,21 +173,24 @@ impl Sentinel {
                 None => Claim::Granted,
                 Some(holder) => self.claim_for_master(cx, holder, first, ip),
             },
-            InstId::Replica(id) if self.is_master_at(master, ip, port) => match first {
-                true => {
-                    self.drop_entry(cx, id, "its master");
-                    Claim::Dropped
+            InstId::Replica(id) if self.is_master_at(master, ip, port) => {
+                match first || self.names.is_refused_for_long(&self.base(inst).addr.host, ip) {
+                    true => {
+                        self.drop_entry(cx, id, "its master");
+                        Claim::Dropped
+                    }
+                    false => Claim::Refused,
                 }
-                false => Claim::Refused,
-            },
+            }
             InstId::Replica(id) => match self.places.replica_at(master, ip, port) {
                 None => Claim::Granted,
+                Some(_) if defect(Defect::LeaveTwins) => Claim::Granted,
                 Some(holder) => self.claim_for_replica(cx, id, holder, first, ip),
             },
         }
     }
 
-    fn is_master_at(&self, id: MasterId, ip: IpAddr, port: u16) -> bool {
+    pub(super) fn is_master_at(&self, id: MasterId, ip: IpAddr, port: u16) -> bool {
         let addr = &self.masters[id].base.addr;
         addr.ip == Some(ip) && addr.port == port
     }
@@ -180,7 +203,7 @@ impl Sentinel {
         first: bool,
         ip: IpAddr,
     ) -> Claim {
-        let works = self.works(holder);
+        let works = self.is_certain(InstId::Replica(holder));
         let says_slave = self.replicas[holder].data.role_reported == Role::Slave;
         if works && !first && says_slave {
             // It would be no replica any more, and nobody could be promoted.
@@ -203,8 +226,11 @@ impl Sentinel {
     ) -> Claim {
         let held = &self.replicas[holder].base.addr;
         let literal = held.is_literal();
-        let twins = self.works(holder) || (!literal && self.leads_to(&held.host, ip));
-        match (twins, first, literal) {
+        let twins =
+            self.is_certain(InstId::Replica(holder)) || (!literal && self.leads_to(&held.host, ip));
+        let host = &self.replicas[id].base.addr.host;
+        let sure = first || self.names.is_refused_for_long(host, ip);
+        match (twins, sure, literal) {
             (true, false, _) => Claim::Refused,
             (true, true, _) => {
                 let name = self.replicas[id].base.addr.host.clone();
@@ -280,7 +306,7 @@ impl Sentinel {
 
     fn tell_refusal(&mut self, cx: &mut Cx, inst: InstId, ip: IpAddr) {
         let host = self.base(inst).addr.host.clone();
-        if self.names.is_new_refusal(&host, ip) {
+        if self.names.is_new_refusal(cx.now, &host, ip) {
             cx.log_limited(LineKind::AddressTaken, || {
                 let host = String::from_utf8_lossy(&host);
                 let name = String::from_utf8_lossy(&self.base(inst).name);
@@ -292,7 +318,7 @@ impl Sentinel {
         }
     }
 
-    /// Instances of that name without a working command connection move to the new address.
+    /// Instances of that name move to the new address, unless they are certainly where they are.
     pub(super) fn adopt_ip(&mut self, cx: &mut Cx, host: &[u8], ip: IpAddr) {
         for inst in self.places.named(host).collect::<Vec<_>>() {
             // An earlier one may have turned out to be the same.
@@ -300,7 +326,7 @@ impl Sentinel {
                 continue;
             }
             let base = self.base(inst);
-            if base.addr.ip == Some(ip) || self.cmd_alive(base.link) {
+            if base.addr.ip == Some(ip) || self.is_certain(inst) {
                 continue;
             }
             self.set_ip(cx, inst, ip);
@@ -315,7 +341,7 @@ impl Sentinel {
     }
 
     /// Whether the command connection has ever brought an answer.
-    fn cmd_alive(&self, link: super::link::LinkId) -> bool {
+    pub(super) fn cmd_alive(&self, link: super::link::LinkId) -> bool {
         self.links[link].cmd.as_ref().is_some_and(Conn::has_answered)
     }
 
@@ -342,6 +368,9 @@ impl Sentinel {
     /// Whether an instance may be told to replicate from `target`: never from itself, by whatever
     /// address or name.
     pub(super) fn may_follow(&self, inst: InstId, target: &Addr) -> bool {
+        if defect(Defect::FollowOneself) {
+            return true;
+        }
         let own = self.base(inst);
         let master = &self.masters[self.master_of(inst)].base;
         let same_process = master.addr == *target
@@ -350,10 +379,14 @@ impl Sentinel {
             && own.runid == master.runid;
         // The name of a host may have moved from one to the other: then it tells nothing, unless
         // it is the name that would be sent.
+        let by_name = self.global.announce_hostnames;
         let apart = match (own.addr.ip, target.ip) {
-            (Some(own_ip), Some(ip)) => own_ip != ip && !self.global.announce_hostnames,
+            (Some(own_ip), Some(ip)) => own_ip != ip && !by_name,
             _ => false,
         };
-        !same_process && (apart || !target.same(&own.addr))
+        // The name that is sent leads back to it, or one name leads to both addresses.
+        let leads_back = own.addr.ip.is_some_and(|ip| by_name && self.leads_to(&target.host, ip));
+        let one_host = self.names.lead_to_both(&own.addr, target);
+        !same_process && !leads_back && !one_host && (apart || !target.same(&own.addr))
     }
 }

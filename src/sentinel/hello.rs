@@ -10,7 +10,7 @@ use super::failover::Failover;
 use super::instance::{Addr, InstId, MasterId, PeerId};
 use super::link::{Channel, HELLO_CHANNEL, LinkId, Sent};
 use super::log_limit::LineKind;
-use super::names::{HostState, Origin};
+use super::names::{HostState, Origin, parse_ip};
 use super::pending_names::Waiter;
 use crate::util::defect::{Defect, defect};
 use crate::util::num::{parse_u64, parse_u64_saturating};
@@ -366,6 +366,7 @@ impl Sentinel {
         }
         self.touch(cx, id);
         if self.masters[id].base.addr.same(&new) {
+            self.take_name(id, &new);
             // A failover of ours that this configuration has overtaken would set the epoch back.
             let overtaken = |failover: Failover| failover.epoch <= hello.master_config_epoch;
             let overtaken = self.masters[id].failover.is_some_and(overtaken);
@@ -380,6 +381,17 @@ impl Sentinel {
         self.switch_event(cx, id, &from, &to);
         self.switch_to(cx, id, new);
         self.queue_reconfig_script(cx, id, b"observer", from, to);
+    }
+
+    /// A configuration names the place of a master, perhaps by another name: all tell that one.
+    fn take_name(&mut self, id: MasterId, told: &Addr) {
+        let own = &self.masters[id].base.addr;
+        if defect(Defect::TellOwnName) {
+            return;
+        }
+        if parse_ip(&told.host).is_none() && own.ip == told.ip && own.host != told.host {
+            self.set_addr(InstId::Master(id), told.clone());
+        }
     }
 
     /// The address of a master as others are told it.

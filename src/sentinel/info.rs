@@ -177,6 +177,7 @@ impl Sentinel {
             return;
         }
         let old = std::mem::replace(&mut base.runid, run_id.to_vec());
+        self.doubt_place(cx.now, inst);
         if old.is_empty() {
             return;
         }
@@ -221,7 +222,12 @@ impl Sentinel {
             }
             Err(_) => return false,
         };
-        if self.places.replica_at(master, ip, port).is_some() {
+        let is_known = self.places.replica_at(master, ip, port).is_some();
+        if (is_known || self.is_master_at(master, ip, port)) && self.names.is_looked_up(host) {
+            // What is known of the name may be old news.
+            self.names.waiters.add(host, master, Waiter::Listed { host: host.to_vec(), port });
+        }
+        if is_known {
             return true;
         }
         let addr = Addr { host: host.to_vec(), ip: Some(ip), port };
@@ -379,7 +385,8 @@ impl Sentinel {
 
     /// Tells a replica to follow the master as held.
     fn follow_master(&mut self, cx: &mut Cx, id: ReplicaId, event: &'static str) {
-        if self.order_waits(cx.now, id) {
+        // It may be somebody else, at an address that is no longer that of this replica.
+        if self.order_waits(cx.now, id) || self.is_just_found(cx.now, InstId::Replica(id)) {
             return;
         }
         let to = self.masters[self.replicas[id].master].base.addr.clone();

@@ -70,6 +70,8 @@ pub struct Base {
     /// Down-after in ms: the master's setting, or a copy of it.
     pub down_after_ms: u64,
     pub sdown: Down,
+    /// Its process is new to us: its name is looked up again.
+    pub doubt: Option<super::doubt::Doubt>,
     /// When the last successful hello was published here, or the creation.
     pub last_publish: Mono,
     /// A hello is on its way and not yet answered.

@@ -1,7 +1,8 @@
 //! The Sentinel protocol, without sockets, files and clocks: one file per section of
 //! spec/protocol.md.
 //!
-//! - [`instance`] (1): masters, replicas, sentinels; [`names`] resolves their hosts.
+//! - [`instance`] (1): masters, replicas, sentinels; [`names`] resolves their hosts, [`doubt`]
+//!   looks at them again.
 //! - [`periods`] (2), [`timers`] with their wheel, [`tick`]: when things are done.
 //! - [`link`] (3) with [`connect`], [`periodic`] (4), [`reply`]: connections, what is sent and what
 //!   comes back; [`refusal`] and [`link_health`]: what is refused, and when it is tried again;
@@ -19,6 +20,7 @@ pub mod addresses;
 pub mod command;
 pub mod conflict;
 pub mod connect;
+pub mod doubt;
 pub mod down;
 pub mod election;
 pub mod epochs;

@@ -24,6 +24,10 @@ pub(super) const LOOKUP_PERIOD_MS: u64 = 1_000;
 pub(super) const MAX_NAMES: usize = 4_096;
 /// Longest name that is looked up (a DNS name has at most 253 bytes).
 pub(super) const MAX_NAME_BYTES: usize = 255;
+/// Most addresses that are remembered of one answer.
+const MAX_ADDRESSES: usize = 8;
+/// A name that has led to the address of another instance for so long means that instance.
+pub(super) const REFUSED_FOR_LONG_MS: u64 = 30_000;
 /// Most lookups on their way for names that others told us: so many for each master, and as many
 /// for those who ask about masters. A node that lists names without end delays only itself.
 pub(super) const MAX_FOREIGN_LOOKUPS: usize = 64;
@@ -60,8 +64,18 @@ struct Name {
     asked: Option<Mono>,
     /// When it was last wanted, as a count of wishes.
     wanted: u64,
-    /// The address that instances of this name were last refused.
-    refused: Option<IpAddr>,
+    /// All addresses of the last good answer, the first ones of many.
+    all: Vec<IpAddr>,
+    refused: Option<Refused>,
+}
+
+/// The address that instances of a name were last refused.
+#[derive(Clone, Copy, Debug)]
+struct Refused {
+    ip: IpAddr,
+    since: Mono,
+    /// When the name server last said so.
+    last: Mono,
 }
 
 /// The cache.
@@ -125,10 +139,36 @@ impl Names {
         self.known.get(&host.to_ascii_lowercase())?.ip
     }
 
+    /// Whether a lookup of a host is on its way.
+    pub(super) fn is_looked_up(&self, host: &[u8]) -> bool {
+        let name = self.known.get(&host.to_ascii_lowercase());
+        name.is_some_and(|name| name.in_flight.is_some())
+    }
+
     /// Whether it is news that instances of this host may not have `ip`.
-    pub(super) fn is_new_refusal(&mut self, host: &[u8], ip: IpAddr) -> bool {
-        let name = self.known.get_mut(&host.to_ascii_lowercase());
-        name.is_some_and(|name| name.refused.replace(ip) != Some(ip))
+    pub(super) fn is_new_refusal(&mut self, now: Mono, host: &[u8], ip: IpAddr) -> bool {
+        let Some(name) = self.known.get_mut(&host.to_ascii_lowercase()) else { return false };
+        let is_new = name.refused.is_none_or(|refused| refused.ip != ip);
+        if is_new {
+            name.refused = Some(Refused { ip, since: now, last: now });
+        }
+        is_new
+    }
+
+    /// Whether that address, and no other, has been what a host's name leads to for so long that
+    /// the name server is right.
+    pub(super) fn is_refused_for_long(&self, host: &[u8], ip: IpAddr) -> bool {
+        let refused = self.known.get(&host.to_ascii_lowercase()).and_then(|name| name.refused);
+        let long = |refused: Refused| refused.last.since(refused.since) >= REFUSED_FOR_LONG_MS;
+        refused.is_some_and(|refused| refused.ip == ip && long(refused))
+    }
+
+    /// Whether one name, that of either host, has the addresses of both: IPv4 and IPv6, say.
+    pub(super) fn lead_to_both(&self, one: &Addr, other: &Addr) -> bool {
+        let (Some(one_ip), Some(other_ip)) = (one.ip, other.ip) else { return false };
+        let known = |addr: &Addr| self.known.get(&addr.host.to_ascii_lowercase());
+        let both = |name: &Name| name.all.contains(&one_ip) && name.all.contains(&other_ip);
+        one.port == other.port && [one, other].into_iter().filter_map(known).any(both)
     }
 }
 
@@ -231,6 +271,9 @@ impl Sentinel {
         name.asked = Some(cx.now);
         if let Some(ip) = ips.first() {
             name.ip = Some(*ip);
+            name.all = ips[..ips.len().min(MAX_ADDRESSES)].to_vec();
+            let same = |refused: &Refused| refused.ip == *ip;
+            name.refused = name.refused.filter(same).map(|old| Refused { last: cx.now, ..old });
         }
         self.names.ended(lookup, origin);
         match ips.first() {

@@ -345,3 +345,51 @@ fn replicas_are_named_by_what_is_announced() {
     announce(&mut bench, false);
     assert_eq!(shown(&bench), ["10.0.0.0:6379", "10.0.0.1:6379"]);
 }
+
+#[test]
+fn a_listed_name_whose_answer_was_old_news_is_taken_up_when_the_next_one_comes() {
+    let mut bench = with_names();
+    let master = bench.monitor(b"m");
+    let known = addr("10.0.0.5", 6379);
+    bench.call(|sentinel, cx| sentinel.add_replica(cx, master, known));
+    list_replicas(&mut bench, master, &names(1));
+    let first = lookups(&mut bench)[0].0;
+    answer(&mut bench, first, &["10.0.0.5".parse().unwrap()]);
+    assert_eq!(bench.sentinel.replicas_of(master).count(), 1);
+    bench.pass(LOOKUP_PERIOD_MS);
+    list_replicas(&mut bench, master, &names(1));
+    let second = lookups(&mut bench)[0].0;
+    answer(&mut bench, second, &["10.0.0.6".parse().unwrap()]);
+    assert_eq!(bench.sentinel.replicas_of(master).count(), 2);
+    // An answer that is no news asks for no other one.
+    bench.pass(LOOKUP_PERIOD_MS);
+    list_replicas(&mut bench, master, &names(1));
+    let third = lookups(&mut bench)[0].0;
+    answer(&mut bench, third, &["10.0.0.6".parse().unwrap()]);
+    assert!(lookups(&mut bench).is_empty());
+}
+
+#[test]
+fn nobody_follows_a_name_that_leads_back_or_that_has_both_addresses() {
+    let global = GlobalConfig { resolve_hostnames: true, ..GlobalConfig::default() };
+    for announce_hostnames in [false, true] {
+        let mut bench = Bench::with(GlobalConfig { announce_hostnames, ..global.clone() });
+        let master = bench.monitor(b"m");
+        let at = addr("10.0.0.5", 6379);
+        let replica = bench.call(|sentinel, cx| sentinel.add_replica(cx, master, at)).unwrap();
+        let named = |ip: &str| Addr { host: b"db".to_vec(), ip: ip.parse().ok(), port: 6379 };
+        let may =
+            |bench: &Bench, to: &Addr| bench.sentinel.may_follow(InstId::Replica(replica), to);
+        state(&mut bench, "db");
+        let lookup = lookups(&mut bench)[0].0;
+        assert!(may(&bench, &named("10.0.0.6")));
+        answer(&mut bench, lookup, &["10.0.0.5".parse().unwrap()]);
+        assert_eq!(may(&bench, &named("10.0.0.6")), !announce_hostnames);
+        bench.pass(LOOKUP_PERIOD_MS);
+        state(&mut bench, "db");
+        let lookup = lookups(&mut bench)[0].0;
+        answer(&mut bench, lookup, &["fd00::5".parse().unwrap(), "10.0.0.5".parse().unwrap()]);
+        assert!(!may(&bench, &named("fd00::5")), "one host");
+        assert!(may(&bench, &named("fd00::6")));
+    }
+}

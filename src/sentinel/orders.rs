@@ -17,6 +17,7 @@ use super::connect::Stage;
 use super::failover::{Attempt, Failover, State};
 use super::instance::{Addr, InstId, Loading, MasterId, ReplicaId, Role};
 use super::link::{Channel, LinkId, Sent};
+use super::names::Origin;
 use super::refusal::{Command, Reason, clean};
 use super::select::{Choice, FRESH_INFO_WAIT_MS, choose};
 use super::timers::NEVER;
@@ -186,6 +187,10 @@ impl Sentinel {
         to: Option<&Addr>,
         beside: Option<Beside>,
     ) -> bool {
+        if let Some(to) = to.filter(|_| self.global.announce_hostnames) {
+            // The node looks the name up: what it leads to now is what counts.
+            self.host_state(cx, &to.host, Origin::Own);
+        }
         if to.is_some_and(|to| !self.may_follow(inst, to)) {
             return false;
         }

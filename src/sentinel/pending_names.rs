@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Sentinel;
 use super::action::Cx;
 use super::instance::{MasterId, ReplicaId};
+use crate::util::defect::{Defect, defect};
 
 /// Most things that wait for names of one master: its replicas, the hellos about it.
 const MAX_PER_MASTER: usize = 128;
@@ -44,7 +45,7 @@ impl Waiters {
     pub(super) fn add(&mut self, host: &[u8], master: MasterId, waiter: Waiter) {
         let too_long = matches!(&waiter, Waiter::Hello(text) if text.len() > MAX_HELLO_BYTES);
         let count = self.of.get(&master).map_or(0, |of| of.count);
-        if too_long || count >= MAX_PER_MASTER {
+        if too_long || count >= MAX_PER_MASTER || defect(Defect::WaitForNoName) {
             return;
         }
         let name = host.to_ascii_lowercase();
@@ -87,7 +88,7 @@ impl Sentinel {
     pub(super) fn name_answered(&mut self, cx: &mut Cx, name: &[u8]) {
         let found = self.names.cached(name).is_some();
         for (master, waiter) in self.names.waiters.take(name) {
-            if !self.masters.contains(master) {
+            if !self.masters.contains(master) || defect(Defect::DropWaiters) {
                 continue;
             }
             match waiter {

@@ -60,6 +60,9 @@ impl Sentinel {
         base.armed = None;
         base.fired = Some(cx.now);
         self.handle_instance(cx, inst);
+        if !self.alive(inst) {
+            return;
+        }
         // Last, so that what was there is read before the silence of this subscription counts.
         self.end_gathering(cx, inst);
         if !defect(Defect::LoseDeadline) || !self.base(inst).sdown.is {
@@ -89,7 +92,12 @@ impl Sentinel {
     fn handle_instance(&mut self, cx: &mut Cx, inst: InstId) {
         self.give_up_hanging(cx, inst);
         self.reconnect(cx, inst);
+        // Its name may have turned out to be that of another one.
+        if !self.alive(inst) {
+            return;
+        }
         self.retry_auth(cx, inst);
+        self.verify_place(cx, inst);
         self.send_periodic(cx, inst);
         self.tell_silence(cx, inst);
         if self.tilt.since.is_some() && !defect(Defect::JudgeInTilt) {

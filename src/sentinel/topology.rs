@@ -32,6 +32,7 @@ impl Base {
             link,
             down_after_ms,
             sdown: Down::default(),
+            doubt: None,
             last_publish: now,
             publish_in_flight: false,
             publish_retry: Backoff::default(),
@@ -322,15 +323,15 @@ impl Sentinel {
         let promoted = self.replica_at(id, &new);
         let promoted = promoted.and_then(|replica| self.take_replica(id, replica));
         let own = InstId::Master(id);
-        let (link, runid, data) = match promoted {
+        let (link, runid, data, doubt) = match promoted {
             Some((old_id, replica)) => {
                 let link = replica.base.link;
                 self.hand_over(link, InstId::Replica(old_id), own);
-                (link, replica.base.runid, replica.data)
+                (link, replica.base.runid, replica.data, replica.base.doubt)
             }
             None => {
                 let link = self.new_link(now, own, self.masters[id].base.down_after_ms);
-                (link, Vec::new(), DataState::new(Role::Master, now))
+                (link, Vec::new(), DataState::new(Role::Master, now), None)
             }
         };
         let old_addr = self.masters[id].base.addr.clone();
@@ -338,6 +339,7 @@ impl Sentinel {
         let master = &mut self.masters[id];
         let old_link = std::mem::replace(&mut master.base.link, link);
         master.base.runid = runid;
+        master.base.doubt = doubt;
         master.base.publish_in_flight = false;
         master.base.sdown = Down::default();
         master.odown = Down::default();

@@ -161,6 +161,24 @@ defects! {
     /// The switch is announced when the promotion was asked for, not when it has happened.
     PromoteUnchecked,
 
+    // ---- names ----
+    /// Nobody looks whether a node is told to replicate from itself.
+    FollowOneself,
+    /// The name of a replica stays when its address changes.
+    KeepReplicaKey,
+    /// Two entries that turn out to be one replica stay two.
+    LeaveTwins,
+    /// What waits for a name is dropped when its lookup ends.
+    DropWaiters,
+    /// What cannot go on without a name does not wait for it.
+    WaitForNoName,
+    /// What a data node told is believed of its next address, too.
+    BelieveOldPlace,
+    /// A configuration that names our master otherwise changes nothing.
+    TellOwnName,
+    /// A name is not looked up again while its connection works, whoever answers.
+    TrustFirstLookup,
+
     // ---- after the switch ----
     /// The old master is not kept as a replica.
     ForgetOldMaster,

@@ -8,7 +8,7 @@ use sentineld::config::again::Rewriter;
 use sentineld::node::{Closed, Endpoint, Node, SaveJob};
 use sentineld::sentinel::action::Action;
 use sentineld::sentinel::instance::Master;
-use sentineld::util::ident::{CheckId, ConnId, JobId};
+use sentineld::util::ident::{CheckId, ConnId, JobId, LookupId};
 use sentineld::util::time::{Clock, Mono};
 
 use crate::checks::FileView;
@@ -248,6 +248,14 @@ impl Brain {
     pub fn persisted(&mut self, generation: u64, result: Result<(), String>, took_ms: u64) {
         match self {
             Brain::Ours(node) => node.persisted(generation, result, took_ms),
+            Brain::C(_) => unreachable!("it asks for nothing of the kind"),
+        }
+    }
+
+    /// A lookup has ended.
+    pub fn resolved(&mut self, lookup: LookupId, ips: Vec<IpAddr>) {
+        match self {
+            Brain::Ours(node) => node.resolved(lookup, ips),
             Brain::C(_) => unreachable!("it asks for nothing of the kind"),
         }
     }

@@ -20,6 +20,7 @@ usage: sim [--seed N | --seeds A..B] [options]
   --sentinels N   so many sentinels (default: drawn per seed), likewise:
   --masters N, --replicas N, --rounds N
   --bundle-links N  sentinels with N links do what only large ones do, but for this
+  --names         every world has host names
   --plain         only masters that die or hang
   --quiet         replay without lines
   --hash          print one number of all worlds, and one of all transcripts
@@ -48,6 +49,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Option<Wish> {
         match arg.as_str() {
             "--hash" => wish.plan.ledger = true,
             "--plain" => wish.plan.plain = true,
+            "--names" => wish.plan.names = true,
             "--wall-jumps" => wish.plan.wall_jumps = Some(true),
             "--quiet" => wish.quiet = true,
             "--seeds" => {

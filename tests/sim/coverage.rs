@@ -84,6 +84,8 @@ pub struct Stats {
     pub faults: BTreeMap<&'static str, u64>,
     pub commands: BTreeMap<&'static str, u64>,
     pub attacks: BTreeMap<&'static str, u64>,
+    /// What befell names.
+    pub names: BTreeMap<&'static str, u64>,
     /// What only large instances do.
     pub large: BTreeMap<&'static str, u64>,
 }
@@ -133,6 +135,9 @@ impl Stats {
         }
         for (name, count) in &other.attacks {
             *self.attacks.entry(name).or_default() += count;
+        }
+        for (name, count) in &other.names {
+            *self.names.entry(name).or_default() += count;
         }
         for (name, count) in &other.large {
             *self.large.entry(name).or_default() += count;

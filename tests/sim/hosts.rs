@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use sentineld::config::again::Rewriter;
 use sentineld::config::load::load;
@@ -11,7 +11,7 @@ use sentineld::node::{Closed, Endpoint, Node, ProcessFacts, Setup};
 use sentineld::sentinel::action::Action;
 use sentineld::sentinel::thresholds::Thresholds;
 use sentineld::util::defect::{Defect, defect};
-use sentineld::util::ident::ConnId;
+use sentineld::util::ident::{ConnId, LookupId};
 use sentineld::util::rng::{Rng, mix};
 use sentineld::util::time::{Clock, Mono, Wall};
 
@@ -46,6 +46,8 @@ pub enum Input {
     /// A connect of its own was answered.
     Established(ConnKey),
     ConnectTurn(ConnId),
+    /// Of which name, with which addresses.
+    Resolved(LookupId, String, Vec<IpAddr>),
 }
 
 /// A save on its way.
@@ -327,6 +329,7 @@ impl World {
         }
         self.flush(sentinel);
         self.set_low_water(sentinel);
+        self.check_indexes(sentinel);
         let next = self.node(sentinel).next_deadline();
         let boot_ms = self.sentinels[sentinel].boot_ms;
         let at = next.0.saturating_sub(boot_ms).saturating_mul(MS).max(self.now + 1);
@@ -378,6 +381,9 @@ impl World {
             Input::Accept(key) => self.accept(sentinel, key),
             Input::Established(key) => self.established(sentinel, key),
             Input::ConnectTurn(conn) => self.connect_turn(sentinel, conn),
+            Input::Resolved(lookup, name, ips) => {
+                self.resolved(sentinel, lookup, &name, ips);
+            }
         }
         true
     }
@@ -393,8 +399,9 @@ impl World {
     }
 
     /// A connect was asked for: it begins now, or when its turn comes.
-    fn connect_asked(&mut self, sentinel: usize, conn: ConnId, to: HostId) {
+    fn connect_asked(&mut self, sentinel: usize, conn: ConnId, to: HostId, v6: bool) {
         let key = self.net.open(self.now, [sentinel, to], Some(conn));
+        self.net.conns.get_mut(&key).expect("just made").v6 = v6;
         self.sentinels[sentinel].keys.insert(conn, key);
         let (from, until) = self.options.connect_wait_us;
         if until == 0 || self.is_c_like(sentinel) {
@@ -416,14 +423,14 @@ impl World {
             return;
         }
         self.begin_connect(key);
-        let local = Net::ip_of(sentinel);
+        let local = self.net.conns[&key].ip_of(0);
         self.node(sentinel).conn_started(conn, Some(local));
     }
 
     fn accept(&mut self, sentinel: usize, key: ConnKey) {
         let Some(conn) = self.net.conns.get(&key) else { return };
-        let peer = SocketAddr::new(Net::ip_of(conn.hosts[0]), conn.from_port);
-        let local = SocketAddr::new(Net::ip_of(sentinel), SENTINEL_PORT);
+        let peer = SocketAddr::new(conn.ip_of(0), conn.from_port);
+        let local = SocketAddr::new(conn.ip_of(1), SENTINEL_PORT);
         let id = self.node(sentinel).accepted(Endpoint::Tcp { peer, local }, 9);
         self.sentinels[sentinel].keys.insert(id, key);
         let end = &mut self.net.conns.get_mut(&key).expect("looked at").ends[1];
@@ -513,7 +520,7 @@ impl World {
     }
 
     /// Does what the node asks for, in order, and shows the checkers what it wrote.
-    fn drain(&mut self, sentinel: usize) {
+    pub fn drain(&mut self, sentinel: usize) {
         self.take_written(sentinel);
         while !self.sentinels[sentinel].doomed {
             let Some(action) = self.node(sentinel).poll_action() else { break };
@@ -551,7 +558,7 @@ impl World {
         match action {
             Action::Connect { conn, ip, .. } => {
                 let to = Net::host_of(ip).expect("an address of this network");
-                self.connect_asked(sentinel, conn, to);
+                self.connect_asked(sentinel, conn, to, ip.is_ipv6());
             }
             Action::Close { conn } => self.close_conn(sentinel, conn),
             Action::CloseAfterFlush { conn } => {
@@ -563,7 +570,7 @@ impl World {
             }
             Action::Hold { conn, hold } => self.hold(sentinel, conn, hold),
             Action::Persist { generation } => self.persist(sentinel, generation),
-            Action::Resolve { .. } => panic!("a lookup without names"),
+            Action::Resolve { lookup, host, .. } => self.look_up(sentinel, lookup, &host),
             Action::CheckScript { check, .. } => self.node(sentinel).script_checked(check, true),
             Action::Ask { .. } => panic!("a question of ACL without users"),
             Action::Spawn { job, .. } => self.spawn(sentinel, job),
@@ -622,6 +629,7 @@ impl World {
 
     fn log(&mut self, sentinel: usize, line: &str) {
         self.trace(|| format!("[{sentinel}] {line}"));
+        let line = &self.read_plainly(sentinel, line);
         let host = &mut self.sentinels[sentinel];
         let now = self.now;
         self.checks.judge(sentinel, |checks| checks.logged(now, sentinel, line, &host.view));

@@ -62,6 +62,7 @@ impl Input {
             Input::Accept(_) => "accept",
             Input::Established(_) => "established",
             Input::ConnectTurn(_) => "connect",
+            Input::Resolved(..) => "resolved",
         }
     }
 }

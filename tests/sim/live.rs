@@ -40,6 +40,7 @@ impl World {
     /// Troubles, among them perhaps an attack after so many, and the way back.
     fn round(&mut self, course: &Course, attack: Option<u32>) {
         self.operators = course.operators;
+        self.begin_name_troubles();
         self.operate_us = course.pause_us.max(200 * MS);
         if course.operators != Operators::None {
             self.schedule(self.now, Ev::Operate);
@@ -71,6 +72,7 @@ impl World {
             let (property, what) = (Property::EverybodyIsFound, "everybody is found again");
             self.await_property(property, what, 60 * SECOND, World::discovered);
         }
+        self.check_names();
     }
 
     /// In which time a group has to come to rest when all is well again.

@@ -11,6 +11,7 @@ mod connects;
 mod conns;
 mod coverage;
 mod cpeer;
+mod dns;
 mod draws;
 #[allow(dead_code, reason = "the whole table is printed by `make sim` alone")]
 mod election_table;
@@ -25,6 +26,8 @@ mod hosts;
 mod ledger;
 mod live;
 mod mixed;
+mod name_worlds;
+mod named;
 mod net;
 #[path = "../support/no_files.rs"]
 mod no_files;

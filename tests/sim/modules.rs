@@ -7,6 +7,7 @@ mod conns;
 mod coverage;
 mod cpeer;
 mod draws;
+mod dns;
 mod election_table;
 mod elections;
 mod faults;
@@ -17,6 +18,7 @@ mod gathers;
 mod hosts;
 mod ledger;
 mod live;
+mod named;
 mod net;
 #[path = "../support/no_files.rs"]
 mod no_files;

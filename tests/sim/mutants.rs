@@ -28,6 +28,9 @@ const UNSEEN: &[Defect] = &[
     Defect::IgnoreOvertaking,
     Defect::AskByOwnAddress,
     Defect::VotePerName,
+    Defect::BelieveOldPlace,
+    Defect::TellOwnName,
+    Defect::TrustFirstLookup,
 ];
 /// Defects that break nothing; they cost elections.
 const HARMLESS: &[Defect] = &[

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use sentineld::util::ident::ConnId;
 use sentineld::util::rng::Rng;
@@ -82,6 +82,8 @@ pub struct Conn {
     pub ends: [End; 2],
     pub pipes: [Pipe; 2],
     pub from_port: u16,
+    /// Between the second addresses of its hosts.
+    pub v6: bool,
     /// How often its first segment was lost.
     syns_lost: u32,
     /// Its first segment was sent; before that it waits for its turn where it is made.
@@ -133,6 +135,14 @@ const SYN_DOUBLINGS: u32 = 5;
 /// The most a pipe takes before its writer has to wait.
 pub const WINDOW_BYTES: usize = 64 * 1024;
 
+impl Conn {
+    /// The address of one of its ends.
+    pub fn ip_of(&self, side: Side) -> IpAddr {
+        let host = self.hosts[side];
+        if self.v6 { Net::ip6_of(host) } else { Net::ip_of(host) }
+    }
+}
+
 impl Net {
     pub fn new(hosts: usize, latency_us: (Us, Us)) -> Net {
         let ways = vec![Way::default(); hosts * hosts];
@@ -145,10 +155,19 @@ impl Net {
         IpAddr::V4(Ipv4Addr::new(10, 0, (host / 200) as u8, (host % 200 + 1) as u8))
     }
 
+    /// The second address of each host.
+    pub fn ip6_of(host: HostId) -> IpAddr {
+        IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, (host + 1) as u16))
+    }
+
     pub fn host_of(ip: IpAddr) -> Option<HostId> {
-        let IpAddr::V4(v4) = ip else { return None };
-        let [_, _, high, low] = v4.octets();
-        Some(usize::from(high) * 200 + usize::from(low.checked_sub(1)?))
+        match ip {
+            IpAddr::V4(v4) => {
+                let [_, _, high, low] = v4.octets();
+                Some(usize::from(high) * 200 + usize::from(low.checked_sub(1)?))
+            }
+            IpAddr::V6(v6) => usize::from(v6.segments()[7]).checked_sub(1),
+        }
     }
 
     /// Whether what `one` sends arrives at `other`, and the other way round.
@@ -270,6 +289,7 @@ impl Net {
             ends,
             pipes,
             from_port,
+            v6: false,
             syns_lost: 0,
             begun: false,
             established: false,

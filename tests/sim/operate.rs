@@ -88,7 +88,12 @@ impl World {
                 vec![format!("SENTINEL CONFIG SET announce-port {}", 26_379 + drawn % 3)]
             }
             "debug" => vec![quick_periods()],
-            "change" => vec![table::change(&mut self.rng, &name)],
+            "change" => {
+                // Where hosts have names, the settings of names are those of the world.
+                let is_free = |words: &String| !self.dns.on() || !words.contains("hostnames");
+                let words = table::change(&mut self.rng, &name);
+                Some(words).filter(is_free).into_iter().collect()
+            }
             "failover" => vec![format!("SENTINEL FAILOVER {name}")],
             "simulate-failure" => {
                 self.sentinels[at].may_exit = true;
@@ -100,7 +105,7 @@ impl World {
                 "SENTINEL RESET {}",
                 if drawn.is_multiple_of(2) { "*" } else { &name }
             )],
-            "remove-and-monitor" => self.monitor_again(group)?,
+            "remove-and-monitor" => self.monitor_again(at, group)?,
             _ => {
                 let other = (at + 1) % self.sentinels.len();
                 let own = Net::ip_of(at);
@@ -113,9 +118,9 @@ impl World {
     }
 
     /// Takes the address from the sentinel that never forgets.
-    fn monitor_again(&self, group: usize) -> Option<Vec<String>> {
+    fn monitor_again(&mut self, at: usize, group: usize) -> Option<Vec<String>> {
         let master = self.held_master(self.sentinels.len() - 1, group)?;
-        let ip = Net::ip_of(master);
+        let ip = self.dns.word_for(at, master);
         let options = &self.options;
         Some(vec![
             format!("SENTINEL REMOVE m{group}"),
@@ -163,7 +168,7 @@ impl World {
                 self.tell_all(at, "put-in-order", &["SENTINEL SIMULATE-FAILURE help".to_owned()]);
             }
             for group in 0..self.options.masters {
-                let lines = self.monitor_again(group).unwrap_or_default();
+                let lines = self.monitor_again(at, group).unwrap_or_default();
                 let watched = self.held_master(at, group).is_some();
                 // From its settings on, if it is watched.
                 let from = if watched { lines.len().min(2) } else { lines.len().min(1) };
@@ -177,7 +182,7 @@ impl World {
     /// Sentinels that announced the address of another announce their own again.
     pub fn own_addresses(&mut self) {
         for at in self.masked.clone() {
-            let ip = Net::ip_of(at);
+            let ip = self.dns.right_word(at);
             let line = format!("SENTINEL CONFIG SET announce-ip {ip}");
             self.tell_all(at, "put-in-order", &[line]);
         }

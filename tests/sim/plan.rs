@@ -4,6 +4,7 @@
 
 use sentineld::util::rng::Rng;
 
+use crate::dns::draw_names;
 use crate::draws;
 use crate::gathers::LOW_WATER_MAX;
 use crate::net::Us;
@@ -32,6 +33,8 @@ pub struct Plan {
     pub hashing: bool,
     /// All that passes the borders of sentinels is hashed.
     pub ledger: bool,
+    /// Every world has names; none has otherwise.
+    pub names: bool,
 }
 
 /// Which commands operators send.
@@ -87,7 +90,7 @@ impl Plan {
     /// Whether everything is drawn.
     pub fn is_free(&self) -> bool {
         let sizes = [self.sentinels, self.masters, self.replicas];
-        let chosen = self.rounds.is_some() || self.bundle_links.is_some();
+        let chosen = self.names || self.rounds.is_some() || self.bundle_links.is_some();
         !self.plain && !chosen && sizes == [None; 3]
     }
 
@@ -106,6 +109,7 @@ impl Plan {
                 words += &format!(" {name}={size}");
             }
         }
+        words += if self.names { " NAMES=1" } else { "" };
         words + if self.plain { " PLAIN=1" } else { "" }
     }
 
@@ -115,10 +119,13 @@ impl Plan {
         let mut options = self.draw_options(&mut rng);
         draw_large(&mut Rng::new(seed ^ 0x1a46e), &mut options);
         draw_waits(&mut Rng::new(seed ^ 0xc0ec7), &mut options);
+        if self.names {
+            options.names = draw_names(&mut Rng::new(seed ^ 0x4a3e5));
+        }
         if let Some(links) = self.bundle_links {
             options.bundle_links = Some(links);
         }
-        if !self.plain {
+        if !self.plain && !options.names.on {
             draws::draw(&mut Rng::new(seed ^ 0xd4a35), &mut options, self.is_free());
         }
         draw_passwords(&mut Rng::new(seed ^ 0xa0741), &mut options);
@@ -131,7 +138,8 @@ impl Plan {
             course.operators = course.operators.min(Operators::Forcing);
         }
         let mut rng = Rng::new(seed ^ 0xa77ac);
-        if !self.plain && rng.below(3) > 0 && options.sentinels > 1 {
+        // A forged configuration names an address, and a node that moves is found by name alone.
+        if !self.plain && rng.below(3) > 0 && options.sentinels > 1 && !options.names.moves {
             let round = rng.below(u64::from(course.rounds)) as u32;
             course.attack = Some((round, rng.below(u64::from(course.episodes)) as u32));
         }

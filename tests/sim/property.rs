@@ -78,6 +78,10 @@ pub enum Property {
     FileSaysWhatWasSaved,
     /// With nothing left to save, the file says all that the sentinel knows.
     FileKeepsUp,
+    /// A replica that a master lists by name is there as soon as its name has an address.
+    NamesAreTakenUp,
+    /// What instances are found by says what they are.
+    IndexesAgree,
     /// A sentinel can load the file it wrote.
     OwnFileLoads,
     /// A process ends by itself only when it was told to.

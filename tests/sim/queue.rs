@@ -3,8 +3,9 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::net::IpAddr;
 
-use sentineld::util::ident::ConnId;
+use sentineld::util::ident::{ConnId, LookupId};
 
 use crate::net::{ConnKey, HostId, Side, Us};
 
@@ -30,6 +31,10 @@ pub enum Ev {
     },
     Relay(Box<(HostId, Vec<u8>)>),
     Replication,
+    /// A lookup of that life of a sentinel ends: of which name, with which addresses.
+    Resolved(Box<(usize, u64, LookupId, String, Vec<IpAddr>)>),
+    /// Something befalls names.
+    NameTrouble,
     /// A sentinel that stands still goes on.
     Resume(usize),
     /// An operator comes by.

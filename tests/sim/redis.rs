@@ -11,6 +11,7 @@ pub mod denials;
 pub mod faults;
 mod history;
 mod info;
+mod named;
 mod pubsub;
 mod replication;
 mod run;
@@ -76,8 +77,15 @@ pub struct Server {
     run_id: Id,
     /// Whom it replicates; `None`: a master.
     pub master: Option<HostId>,
+    /// How it was told of it, if not by its first address.
+    master_text: Option<String>,
     /// What its config file says: the role after a restart.
     saved_master: Option<HostId>,
+    saved_text: Option<String>,
+    /// Its replica-announce-ip, if that is a name.
+    pub announces: Option<String>,
+    /// No node is here: the address may be given to one.
+    pub vacant: bool,
     /// It is in sync with its master.
     pub link_up: bool,
     link: Link,
@@ -131,6 +139,8 @@ pub enum Effect {
 pub struct Farm {
     pub first: HostId,
     pub servers: Vec<Server>,
+    /// Where the hosts of all names are, in lower case.
+    pub zone: BTreeMap<String, HostId>,
     /// The most bytes that clients write to a master from one replication tick to the next.
     pub traffic_bytes: u64,
     /// Replication connections made so far.
@@ -152,7 +162,11 @@ impl Server {
             script: None,
             run_id: Id::random(rng),
             master,
+            master_text: None,
             saved_master: master,
+            saved_text: None,
+            announces: None,
+            vacant: false,
             link_up: false,
             link: Link::Waits { until: 0 },
             heard: 0,
@@ -232,7 +246,8 @@ impl Farm {
     /// A farm for [`Farm::add`].
     pub fn empty(first: HostId) -> Farm {
         let (servers, spans, text) = (Vec::new(), Vec::new(), Vec::new());
-        Farm { first, servers, traffic_bytes: 100, links: 0, spans, text }
+        let zone = BTreeMap::new();
+        Farm { first, servers, zone, traffic_bytes: 100, links: 0, spans, text }
     }
 
     /// One more node; it is in the group of its master, or begins a new one.

@@ -9,6 +9,7 @@ use std::time::Instant;
 use crate::attack::ATTACKS;
 use crate::checks::Figures;
 use crate::coverage::{EVENTS, Stats};
+use crate::dns::NAME_TROUBLES;
 use crate::draws::{DRAWN, EVENTS_MET};
 use crate::gathers::LARGE_ONLY;
 use crate::ledger::{hash_transcripts, transcripts};
@@ -175,6 +176,10 @@ fn report(stats: &Stats, seconds: f64) -> Vec<&'static str> {
         row(name, stats.attacks.get(name).copied().unwrap_or(0));
     }
     tell_cells(stats);
+    println!("names");
+    for name in NAME_TROUBLES {
+        row(name, stats.names.get(name).copied().unwrap_or(0));
+    }
     println!("what only large instances do");
     for name in LARGE_ONLY {
         row(name, stats.large.get(name).copied().unwrap_or(0));

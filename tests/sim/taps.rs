@@ -7,7 +7,8 @@ use sentineld::util::ident::ConnId;
 use crate::checks::Info;
 use crate::gathers::periodic_index;
 use crate::hosts::put;
-use crate::net::{Conn, ConnKey, HostId, Net};
+use crate::named::{asked_about, plain_request};
+use crate::net::{Conn, ConnKey, HostId};
 use crate::property::{Property, ensure, violation};
 use crate::wire::{Value, Words, show, show_words};
 use crate::world::World;
@@ -81,10 +82,10 @@ impl World {
     }
 
     fn look(&mut self, sentinel: usize, key: ConnKey) {
-        let World { sentinels, net, farm, checks, tracer, now, .. } = self;
+        let World { sentinels, net, farm, checks, tracer, now, dns, .. } = self;
         let conn = net.conns.get_mut(&key).expect("open");
         let group_at = |host: HostId| farm.at(host).map(|server| server.group);
-        let group = |ip: &str| group_at(Net::host_of(ip.parse().ok()?)?);
+        let group = |ip: &str| group_at(dns.host(ip)?);
         let client = conn.hosts[0] == sentinel;
         let other = conn.hosts[usize::from(client)];
         let host = &mut sentinels[sentinel];
@@ -105,12 +106,19 @@ impl World {
             if tracer.is_on() && !matches!(&words[0][..], b"PING" | b"INFO" | b"PUBLISH") {
                 tracer.line(*now, &format!("[{sentinel}] to {other}: {}", show_words(&words)));
             }
+            // A name may lead to nobody.
+            let nobody = dns.on() && group_at(other).is_none() && other >= farm.first;
             checks.judge(sentinel, |checks| {
+                if nobody {
+                    return;
+                }
+                let words = plain_request(dns, sentinel, &words);
                 checks.requested(*now, sentinel, &words, &group, (other, group_at(other)));
             });
-            if words[0] == b"PUBLISH" {
-                hello_after_us = Some(*now - periodic.at[2]);
-            }
+            hello_after_us = match &words[0][..] {
+                b"PUBLISH" => Some(*now - periodic.at[2]),
+                _ => hello_after_us,
+            };
             if let Some(index) = periodic_index(&words[0]) {
                 periodic.at[index] = *now;
                 bundled += 1;
@@ -120,13 +128,20 @@ impl World {
             if words[0] == b"INFO" {
                 info_asked.push_back(*now);
             }
-            if other < self.options.sentinels {
-                if words.len() == 6 {
-                    let at = show(&words[2]).parse().ok().and_then(Net::host_of);
-                    about.extend(at.and_then(|at| Some((group_at(at)?, at))));
-                }
-                asked.push_back(words);
+            if other >= self.options.sentinels {
+                continue;
             }
+            if words.len() == 6 {
+                let text = show(&words[2]);
+                let at = dns.host(&text);
+                let of_name = asked_about(host.node.as_ref().filter(|_| dns.on()), &text);
+                let both = of_name.or_else(|| at.and_then(group_at)).zip(at);
+                about.extend(both);
+                if let Some((group, at)) = both.filter(|_| dns.on()) {
+                    checks.master_is_at(sentinel, group, at);
+                }
+            }
+            asked.push_back(words);
         }
         while !client && let Some(value) = stream.next_value() {
             let Some(words) = asked.pop_front() else {

@@ -370,6 +370,9 @@ impl World {
             let (running, frozen) = (server.running, server.frozen);
             let strange = server.mode != Mode::Normal;
             let paused = server.clients_paused;
+            if server.vacant {
+                continue;
+            }
             if !running && self.chance(percent) {
                 self.restart_server(host);
             } else if frozen && self.chance(percent) {
@@ -405,6 +408,7 @@ impl World {
         for at in 0..self.sentinels.len() {
             self.sentinels[at].actions_left = None;
         }
+        self.mend_names();
         self.mend_some(100);
         self.own_addresses();
         for host in self.options.sentinels..self.operator() {

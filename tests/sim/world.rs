@@ -10,6 +10,7 @@ use sentineld::util::rng::Rng;
 
 use crate::checks::Checks;
 use crate::coverage::Stats;
+use crate::dns::{Dns, NameOptions};
 use crate::draws::{self, Drawn};
 use crate::gathers::LOW_WATER_MAX;
 use crate::hosts::{Disk, Input, SentinelHost};
@@ -51,6 +52,8 @@ pub struct Options {
     pub low_water_max: usize,
     /// Connects wait so long for their turn in the process that makes them.
     pub connect_wait_us: (Us, Us),
+    /// Hosts have names.
+    pub names: NameOptions,
     /// Further lines of every sentinel's file.
     pub extra: String,
     /// What is drawn beyond sizes and times.
@@ -76,6 +79,7 @@ impl Default for Options {
             bundle_links: None,
             low_water_max: LOW_WATER_MAX,
             connect_wait_us: (0, 0),
+            names: NameOptions::default(),
             extra: String::new(),
             drawn: Drawn::default(),
         }
@@ -109,6 +113,7 @@ pub struct World {
     pub rng: Rng,
     pub net: Net,
     pub farm: Farm,
+    pub dns: Dns,
     pub sentinels: Vec<SentinelHost>,
     pub checks: Checks,
     pub trap: Option<Trap>,
@@ -154,7 +159,9 @@ impl World {
         crate::outcome::install_hook();
         let mut rng = Rng::new(seed);
         let sentinels = options.sentinels;
-        let farm = Farm::new(sentinels, options.masters, options.replicas, &mut rng);
+        let mut farm = Farm::new(sentinels, options.masters, options.replicas, &mut rng);
+        let mut dns = Dns::new(&options, seed);
+        World::add_spares(&mut dns, &mut farm, options.masters, &mut rng);
         let hosts = sentinels + farm.servers.len() + 1;
         let down_after_us = options.down_after_ms * MS;
         let mut checks = Checks::new(sentinels, options.masters, options.quorum, down_after_us);
@@ -167,6 +174,7 @@ impl World {
             now: 0,
             net: Net::new(hosts, options.latency_us),
             farm,
+            dns,
             sentinels: Vec::new(),
             checks,
             trap: None,
@@ -188,8 +196,9 @@ impl World {
             rng,
             options,
         };
+        world.name_nodes();
         for index in 0..sentinels {
-            let file = world.first_file();
+            let file = world.first_file(index);
             world.sentinels.push(SentinelHost::new(index, file, &mut world.rng));
         }
         let World { options, farm, sentinels: hosts, checks, .. } = &mut world;
@@ -201,14 +210,15 @@ impl World {
         world
     }
 
-    fn first_file(&mut self) -> Vec<u8> {
+    fn first_file(&mut self, sentinel: usize) -> Vec<u8> {
         let id: String = (0..3).map(|_| format!("{:016x}", self.rng.next_u64())).collect();
         let mut file = format!("port 26379\nsentinel myid {}\n{}", &id[..40], self.options.extra);
+        file += &self.dns.settings(sentinel);
         for master in 0..self.options.masters {
             let host = self.first_master(master);
             let Options { quorum, down_after_ms, failover_timeout_ms, parallel_syncs, .. } =
                 self.options;
-            let ip = Net::ip_of(host);
+            let ip = self.dns.word_for(sentinel, host);
             file += &format!(
                 "sentinel monitor m{master} {ip} 6379 {quorum}\n\
                  sentinel down-after-milliseconds m{master} {down_after_ms}\n\
@@ -306,6 +316,8 @@ impl World {
                 self.apply(host, effects);
             }
             Ev::Operate => self.operate(),
+            Ev::Resolved(answer) => self.looked_up(*answer),
+            Ev::NameTrouble => self.name_trouble(),
             Ev::Resume(sentinel) => {
                 if self.sentinels[sentinel].paused {
                     self.resume(sentinel);

@@ -1,8 +1,8 @@
 //! What hellos tell: epochs that never go back, and one address per config epoch.
 #![forbid(unsafe_code)]
 
-use super::{Checks, Event, group_of};
-use crate::net::{Net, Us};
+use super::{Checks, Event, SOME_ADDRESS, group_of};
+use crate::net::{HostId, Net, Us};
 use crate::property::{Property, ensure, violation};
 
 impl Checks {
@@ -18,6 +18,11 @@ impl Checks {
         view.syncing.clear();
         view.down.clear();
         view.at = event.text.split(' ').nth(3).and_then(|ip| Net::host_of(ip.parse().ok()?));
+    }
+
+    /// The name of a master has come to lead elsewhere: a sentinel asks about it at this host.
+    pub fn master_is_at(&mut self, sentinel: usize, group: usize, host: HostId) {
+        self.view(sentinel, group).at = Some(host);
     }
 
     pub(super) fn check_hello(&mut self, now: Us, sentinel: usize, text: &str) {
@@ -56,9 +61,13 @@ impl Checks {
 
     fn check_address(&mut self, sentinel: usize, group: usize, config: u64, ip: &str) {
         let view = self.view(sentinel, group);
-        let (old, was) = (view.config_epoch, &view.told);
+        let (old, was) = (view.config_epoch, view.told.clone());
         let property = Property::EpochsNeverGoBack;
         ensure!(config >= old, property, "{sentinel} goes back to config {config} from {old}");
+        if ip == SOME_ADDRESS {
+            self.view(sentinel, group).config_epoch = config;
+            return;
+        }
         let moved = !was.is_empty() && was != ip;
         let property = Property::AddressesMoveForward;
         let forward = !moved || config > old;

@@ -35,7 +35,7 @@ impl Checks {
             false => held.remove(&host),
         };
         let last = self.proof_of_life[sentinel].get(host).copied().unwrap_or(Us::MAX);
-        if !down || last == Us::MAX {
+        if !down || last == Us::MAX || self.ambiguous {
             return;
         }
         // A master that says it is a replica, or a new process, is held down for that.

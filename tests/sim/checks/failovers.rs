@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Attempt, Checks, Event};
-use crate::net::Net;
+use crate::net::{Net, Us};
 use crate::property::{Property, ensure, violation};
 use crate::wire::{Words, show, show_words};
 
@@ -18,9 +18,10 @@ impl Checks {
         let property = Property::FailoversStartInOdown;
         ensure!(forced || view.odown || disputed, property, "{event:?}");
         let began_at = event.at;
-        let attempt =
-            Attempt { epoch, forced, began_at, elected_at: None, ended: None, chosen: None };
-        view.attempt = Some(attempt);
+        let before = view.attempt.filter(|attempt| attempt.ended == Some(began_at));
+        let after = before.map(|attempt| attempt.epoch);
+        let (elected_at, ended, chosen) = (None, None, None);
+        view.attempt = Some(Attempt { epoch, forced, began_at, after, elected_at, ended, chosen });
         let master = view.at;
         self.counter.tried(group, master, epoch, forced);
         if forced {
@@ -75,6 +76,7 @@ impl Checks {
         };
         let property = Property::PromotedReplicaIsSuitable;
         let down = self.view(sentinel, group).down.contains(&host);
+        let down = down && !self.ambiguous;
         ensure!(!down, property, "{event:?} is held down by {sentinel}");
         let Some(info) = self.infos.get(&(sentinel, host)) else {
             violation!(property, "{event:?} never answered INFO to {sentinel}")
@@ -89,6 +91,7 @@ impl Checks {
 
     pub(super) fn check_slaveof(
         &mut self,
+        now: Us,
         sentinel: usize,
         words: &Words,
         group: &dyn Fn(&str) -> Option<usize>,
@@ -99,20 +102,26 @@ impl Checks {
         ensure!(!self.sentinels[sentinel].tilt, Property::NothingInTilt, "{}", what());
         let Some(master) = to else { violation!(Property::SlaveofWithinTheGroup, "{}", what()) };
         if words[1] == b"NO" {
-            return self.check_promotion(sentinel, host, master);
+            return self.check_promotion(now, sentinel, host, master);
         }
         let ip = show(&words[1]);
+        if ip.parse::<std::net::IpAddr>().is_err() {
+            // A name of which the sentinel was told something that is not true.
+            return;
+        }
         let within = group(&ip) == Some(master) && words[2] == b"6379";
         ensure!(within, Property::SlaveofWithinTheGroup, "{}", what());
         let itself = ip.parse().ok().and_then(Net::host_of) == Some(host);
         ensure!(!itself, Property::NobodyFollowsItself, "{}", what());
     }
 
-    fn check_promotion(&mut self, sentinel: usize, host: usize, group: usize) {
+    fn check_promotion(&mut self, now: Us, sentinel: usize, host: usize, group: usize) {
         let (voted, only) = (self.sentinels[sentinel].voted_epoch, self.only_master);
         let disputed = self.is_disputed(sentinel, group);
         let view = self.view(sentinel, group);
-        let elected = view.attempt.filter(|a| a.elected_at.is_some() && a.ended.is_none());
+        // What was sent before the end may have been written in the same turn.
+        let open = |attempt: &Attempt| attempt.ended.is_none_or(|at| at == now);
+        let elected = view.attempt.filter(|a| a.elected_at.is_some() && open(a));
         let Some(attempt) = elected else {
             violation!(Property::OnlyLeadersPromote, "{sentinel} promotes {host}: {view:?}")
         };

@@ -17,12 +17,21 @@ pub struct Info {
     pub link_down_s: Option<i64>,
     /// When it was asked for.
     pub asked_at: Option<Us>,
+    /// The names of the replicas that it lists.
+    pub listed: Vec<String>,
     /// When the one before came.
     before: Option<Us>,
 }
 
 fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// The host of a line about a replica, if that is a name.
+fn listed_name(line: &[u8]) -> Option<String> {
+    let (_, rest) = std::str::from_utf8(line).ok()?.split_once(":ip=")?;
+    let (host, _) = rest.split_once(',')?;
+    host.parse::<std::net::IpAddr>().is_err().then(|| host.to_owned())
 }
 
 impl Info {
@@ -41,6 +50,8 @@ impl Info {
                 info.offset = number(offset);
             } else if let Some(since) = line.strip_prefix(b"master_link_down_since_seconds:") {
                 info.link_down_s = number(since);
+            } else if line.starts_with(b"slave") {
+                info.listed.extend(listed_name(line));
             }
         }
         info.before = old.map(|old| old.at);

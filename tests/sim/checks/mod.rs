@@ -29,6 +29,8 @@ struct Attempt {
     epoch: u64,
     forced: bool,
     began_at: Us,
+    /// The epoch of the attempt before it, if that ended at the same moment.
+    after: Option<u64>,
     elected_at: Option<Us>,
     ended: Option<Us>,
     /// The host that was chosen, or that SLAVEOF NO ONE was sent to.
@@ -123,6 +125,9 @@ pub fn group_of(name: &str) -> Option<usize> {
     name.strip_prefix('m')?.parse().ok()
 }
 
+/// Stands in a hello for an address of which it is not certain whose it is.
+pub const SOME_ADDRESS: &str = "somewhere";
+
 /// Which rules do not hold under the faults of a scenario.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Waived {
@@ -170,6 +175,8 @@ pub struct Checks {
     /// Failovers that ended with a promotion: elected ones, forced ones.
     pub completed: [u64; 2],
     pub counter: Counter,
+    /// The event that is told is about one of several entries that lead to the same node.
+    pub ambiguous: bool,
     /// From this one on the sentinels are like redis-sentinel: what they break is counted, not
     /// held against anybody.
     pub first_c_like: usize,
@@ -201,9 +208,23 @@ impl Checks {
             counts: BTreeMap::new(),
             completed: [0; 2],
             counter: Counter::new(down_after_us),
+            ambiguous: false,
             first_c_like: sentinels,
             reported: BTreeMap::new(),
             looked: 0,
+        }
+    }
+
+    /// A sentinel has dropped an entry that was another one's: what it held down is not certain.
+    pub fn entry_dropped(&mut self, sentinel: usize) {
+        for view in &mut self.sentinels[sentinel].masters {
+            view.down.clear();
+            view.syncing.clear();
+        }
+        for ((of, _), info) in &mut self.infos {
+            if *of == sentinel {
+                info.listed.clear();
+            }
         }
     }
 
@@ -380,7 +401,7 @@ impl Checks {
         match (words[0].as_slice(), words.len()) {
             (b"SENTINEL", 6) => self.check_ask(now, sentinel, words, group),
             (b"PUBLISH", 3) => self.check_hello(now, sentinel, &show(&words[2])),
-            (b"SLAVEOF", 3) => self.check_slaveof(sentinel, words, group, to),
+            (b"SLAVEOF", 3) => self.check_slaveof(now, sentinel, words, group, to),
             _ => {}
         }
     }

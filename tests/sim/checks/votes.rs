@@ -123,7 +123,8 @@ impl Checks {
         let own = attempt.is_some_and(|attempt| {
             // What was asked before the end may have been written in the same turn.
             let open = |end: Option<Us>| end.is_none_or(|at| at == now);
-            attempt.epoch == epoch && open(attempt.elected_at) && open(attempt.ended)
+            let present = attempt.epoch == epoch && open(attempt.elected_at) && open(attempt.ended);
+            present || (attempt.after == Some(epoch) && attempt.began_at == now)
         });
         ensure!(own, property, "{sentinel}: {}, its failover: {attempt:?}", show_words(words));
     }

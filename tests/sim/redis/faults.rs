@@ -163,6 +163,7 @@ impl Farm {
         server.clients_paused = false;
         server.run_id = Id::random(rng);
         server.master = server.saved_master;
+        server.master_text = server.saved_text.clone();
         server.down_since = None;
         let loads_us = if server.saved.is_some() { server.times.load_us } else { 0 };
         server.loads = None;

@@ -66,7 +66,7 @@ fn begin(text: &mut Vec<u8>, section: &str) {
 
 impl Server {
     fn put_role(&self, now: Us, text: &mut Vec<u8>) {
-        let Some(master) = self.master else {
+        let Some(master) = self.master_word() else {
             text.extend_from_slice(b"role:master\r\n");
             return;
         };
@@ -75,7 +75,7 @@ impl Server {
             text,
             "role:slave\r\nmaster_host:{}\r\nmaster_port:{REDIS_PORT}\r\n\
              master_link_status:{status}\r\n",
-            Net::ip_of(master)
+            master
         );
         match self.link_up {
             true => put!(text, "master_last_io_seconds_ago:{}\r\n", seconds(self.heard, now)),
@@ -109,10 +109,11 @@ impl Server {
         for (n, replica) in self.attached.iter().enumerate() {
             let online = replica.state == "online";
             let lag = if online { seconds(replica.told_at, now) } else { 0 };
+            let shown =
+                replica.shown.clone().unwrap_or_else(|| Net::ip_of(replica.host).to_string());
             put!(
                 text,
-                "slave{n}:ip={},port={REDIS_PORT},state={},offset={},lag={lag}\r\n",
-                Net::ip_of(replica.host),
+                "slave{n}:ip={shown},port={REDIS_PORT},state={},offset={},lag={lag}\r\n",
                 replica.state,
                 replica.offset
             );

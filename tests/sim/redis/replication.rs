@@ -79,6 +79,8 @@ impl Link {
 pub(super) struct Attached {
     pub id: u64,
     pub host: HostId,
+    /// The name that it announces.
+    pub shown: Option<String>,
     pub state: &'static str,
     /// What it told last, and when.
     pub offset: u64,
@@ -101,12 +103,13 @@ impl Server {
         // A master goes on from where it is, if its new master can.
         self.has_place |= self.master.is_none();
         self.master = master;
+        self.master_text = None;
         self.lose_link(now, now + rng.below(20_000));
         self.down_since = None;
         true
     }
 
-    fn lose_link(&mut self, now: Us, next_try: Us) {
+    pub(super) fn lose_link(&mut self, now: Us, next_try: Us) {
         if self.link_up {
             self.down_since = Some(now);
         }
@@ -170,7 +173,8 @@ impl Farm {
     fn attach(&mut self, now: Us, master: HostId, host: HostId, state: &'static str) -> u64 {
         self.links += 1;
         let id = self.links;
-        let attached = Attached { id, host, state, offset: 0, told_at: now };
+        let shown = self.at(host).and_then(|server| server.announces.clone());
+        let attached = Attached { id, host, shown, state, offset: 0, told_at: now };
         self.at_mut(master).attached.push(attached);
         id
     }

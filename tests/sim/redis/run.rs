@@ -191,6 +191,7 @@ impl Farm {
             Name::ConfigRewrite => match server.config_file {
                 ConfigFile::Kept => {
                     server.saved_master = server.master;
+                    server.saved_text = server.master_text.clone();
                     ok(out);
                 }
                 ConfigFile::None => {
@@ -275,13 +276,16 @@ impl Farm {
             let port: Option<u16> = wire::show(words[2]).parse().ok();
             let Some(port) = port else { return error(out, "ERR Invalid master port") };
             assert_eq!(port, REDIS_PORT, "no data node's port");
-            let ip = wire::show(words[1]).parse().expect("SLAVEOF takes an IP here");
-            let master = Net::host_of(ip).expect("a host's IP");
-            assert_ne!(master, host, "an instance was told to replicate from itself");
+            let master = self.resolve(&wire::show(words[1])).expect("a host's address or name");
             Some(master)
         };
-        let changed = self.at_mut(host).follow(now, rng, master);
-        if changed || none {
+        let server = self.at_mut(host);
+        let old_word = server.master_word();
+        server.follow(now, rng, master);
+        let first_address = master.map(|master| Net::ip_of(master).to_string());
+        let word = master.map(|_| wire::show(words[1]));
+        server.master_text = word.clone().filter(|_| word != first_address);
+        if server.master_word() != old_word || none {
             effects.push(Effect::Role(master));
             ok(out);
         } else {
