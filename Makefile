@@ -61,7 +61,7 @@ sim: ## Sweep whole groups in virtual time over many seeds, or replay one
 #= BUNDLE_LINKS=1 from so many links on sentinels do what only large ones do
 #= NAMES=1 every world has host names
 #= PLAIN=1 only masters that die or hang
-#= HASH=1 print one number of all inputs, actions, bytes and files, and one of all transcripts
+#= HASH=1 print one number of all that happens, and one of all transcripts
 	@utils/get-redis cargo cc
 	@$(CARGO) build --locked --profile sim $(if $(ELECTIONS),--features defects) --example sim
 	@$(TARGET)/sim/examples/sim $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS)) $(if $(SECONDS),--seconds $(SECONDS))) \

@@ -386,7 +386,8 @@ impl Sentinel {
         };
         // The name that is sent leads back to it, or one name leads to both addresses.
         let leads_back = own.addr.ip.is_some_and(|ip| by_name && self.leads_to(&target.host, ip));
-        let one_host = self.names.lead_to_both(&own.addr, target);
-        !same_process && !leads_back && !one_host && (apart || !target.same(&own.addr))
+        let one_host = leads_back || self.names.lead_to_both(&own.addr, target);
+        let one_place = one_host && own.addr.port == target.port;
+        !same_process && !one_place && (apart || !target.same(&own.addr))
     }
 }

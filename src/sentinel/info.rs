@@ -6,7 +6,7 @@ use super::action::Cx;
 use super::event::{Event, Subject};
 use super::failover::State;
 use super::instance::{Addr, InstId, Loading, MasterId, ReconfState, ReplicaId, Role};
-use super::names::{HostState, Origin, is_host};
+use super::names::{HostState, Origin, is_host, parse_ip};
 use super::orders::Order;
 use super::pending_names::Waiter;
 use super::timers::NEVER;
@@ -210,7 +210,11 @@ impl Sentinel {
         if self.masters[master].replicas.len() >= MAX_REPLICAS {
             return true;
         }
-        if self.reaches_replica(master, host, port) {
+        let literal = parse_ip(host);
+        if literal.is_some_and(|ip| self.places.replica_at(master, ip, port).is_some()) {
+            return true;
+        }
+        if literal.is_none() && self.reaches_replica(master, host, port) {
             return true;
         }
         let ip = match self.resolve(cx, host, Origin::Told(master)) {

@@ -122,7 +122,7 @@ impl LineKind {
             LineKind::HttpRequest => (Warning, 1, "Possible SECURITY ATTACK"),
             LineKind::QueryTooLong => (Warning, FEW, "Clients over the query buffer limit"),
             LineKind::OutputTooLong => (Warning, FEW, "Clients over the output buffer limit"),
-            LineKind::AcceptFailed => (Warning, FEW, "Accepting client connection"),
+            LineKind::AcceptFailed => (Warning, 3, "Accepting client connection"),
             LineKind::Accepted => (Verbose, VERBOSE, "Accepted"),
             LineKind::ClientClosed => (Verbose, VERBOSE, "Client closed connection"),
             LineKind::ClientIdle => (Verbose, VERBOSE, "Closing idle client"),

@@ -108,8 +108,7 @@ pub fn hello(call: &mut Call<'_, '_>) {
     let mut options = words.get(2..).unwrap_or_default();
     while let Some((option, rest)) = options.split_first() {
         match (option.to_ascii_lowercase().as_slice(), rest) {
-            // Each is compared with all passwords of its user, so one has to do.
-            (b"auth", [user, password, rest @ ..]) if wishes.user.is_none() => {
+            (b"auth", [user, password, rest @ ..]) => {
                 let login = (&words[0][..], &user[..], &password[..]);
                 wishes.user = call.server.log_in(call.cx, call.conn, login);
                 if wishes.user.is_none() {

@@ -7,12 +7,20 @@ use std::fs;
 #[cfg(target_env = "gnu")]
 const WORTH_BYTES: usize = 1 << 20;
 
+/// Looks after one that gave memory back.
+#[cfg(target_env = "gnu")]
+const LOOKS_AGAIN: u32 = 5;
+
 /// Watches what the process takes.
 #[derive(Debug, Default)]
 pub struct Memory {
     /// The least that was seen since some was last given back.
     #[cfg(target_env = "gnu")]
     least: Seen,
+    /// So many more looks give back what is free, however little: a crowd that leaves does so over
+    /// some seconds, and the last small pieces of it free most pages.
+    #[cfg(target_env = "gnu")]
+    again: u32,
 }
 
 /// What the process has, in bytes.
@@ -32,10 +40,12 @@ impl Memory {
     pub fn look(&mut self) {
         let (now, least) = (Seen::now(), &mut self.least);
         let grown = now.resident > least.resident + WORTH_BYTES && now.free > WORTH_BYTES;
-        if grown || now.free > least.free + WORTH_BYTES {
+        let is_new = grown || now.free > least.free + WORTH_BYTES;
+        if is_new || self.again > 0 {
             // SAFETY: the call takes no pointer and touches only pages that hold nothing.
             unsafe { libc::malloc_trim(0) };
             *least = Seen::now();
+            self.again = if is_new { LOOKS_AGAIN } else { self.again - 1 };
         } else {
             least.resident = least.resident.min(now.resident);
             least.free = least.free.min(now.free);

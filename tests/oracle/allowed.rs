@@ -79,7 +79,6 @@ pub const ALLOWED: &[Allowed] = &[
             "Stats.expired_time_cap_reached_count",
             "Stats.expire_cycle_cpu_milliseconds",
             "Stats.evicted_keys",
-            "Stats.evicted_clients",
             "Stats.total_eviction_exceeded_time",
             "Stats.current_eviction_exceeded_time",
             "Stats.keyspace_hits",

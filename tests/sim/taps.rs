@@ -4,7 +4,9 @@
 
 use sentineld::util::ident::ConnId;
 
+use crate::brain::Brain;
 use crate::checks::Info;
+use crate::dns::Dns;
 use crate::gathers::periodic_index;
 use crate::hosts::put;
 use crate::named::{asked_about, plain_request};
@@ -131,15 +133,11 @@ impl World {
             if other >= self.options.sentinels {
                 continue;
             }
-            if words.len() == 6 {
-                let text = show(&words[2]);
-                let at = dns.host(&text);
-                let of_name = asked_about(host.node.as_ref().filter(|_| dns.on()), &text);
-                let both = of_name.or_else(|| at.and_then(group_at)).zip(at);
-                about.extend(both);
-                if let Some((group, at)) = both.filter(|_| dns.on()) {
-                    checks.master_is_at(sentinel, group, at);
-                }
+            let asked_host = (words.len() == 6).then(|| show(&words[2]));
+            let meant = |name: String| meant_by(dns, host.node.as_ref(), &name, group_at);
+            if let Some((group, at)) = asked_host.and_then(meant) {
+                about.extend([(group, at)]);
+                checks.master_is_at(sentinel, group, at, dns.on());
             }
             asked.push_back(words);
         }
@@ -156,4 +154,16 @@ impl World {
         }
         self.note_bundle(bundled, hello_after_us);
     }
+}
+
+/// The master that an ask is about, and where it is.
+fn meant_by(
+    dns: &Dns,
+    asker: Option<&Brain>,
+    host: &str,
+    group_at: impl Fn(HostId) -> Option<usize>,
+) -> Option<(usize, HostId)> {
+    let at = dns.host(host)?;
+    let of_name = asked_about(asker.filter(|_| dns.on()), host);
+    of_name.or_else(|| group_at(at)).map(|group| (group, at))
 }

@@ -20,9 +20,12 @@ impl Checks {
         view.at = event.text.split(' ').nth(3).and_then(|ip| Net::host_of(ip.parse().ok()?));
     }
 
-    /// The name of a master has come to lead elsewhere: a sentinel asks about it at this host.
-    pub fn master_is_at(&mut self, sentinel: usize, group: usize, host: HostId) {
-        self.view(sentinel, group).at = Some(host);
+    /// A sentinel asks about a master at this host; where hosts have names, the name of the master
+    /// may have come to lead there.
+    pub fn master_is_at(&mut self, sentinel: usize, group: usize, host: HostId, named: bool) {
+        if named {
+            self.view(sentinel, group).at = Some(host);
+        }
     }
 
     pub(super) fn check_hello(&mut self, now: Us, sentinel: usize, text: &str) {
