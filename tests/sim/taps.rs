@@ -126,10 +126,9 @@ impl World {
                 bundled += 1;
             }
             periodic.subscribed |= words[0] == b"SUBSCRIBE";
-            periodic.informs |= words[0] == b"INFO";
-            if words[0] == b"INFO" {
-                info_asked.push_back(*now);
-            }
+            let informs = words[0] == b"INFO";
+            periodic.informs |= informs;
+            info_asked.extend(informs.then_some(*now));
             if other >= self.options.sentinels {
                 continue;
             }
