@@ -40,9 +40,6 @@ use saving::Saving;
 /// Pieces of due work per call, some microseconds each; the shell, which has a clock, calls again
 /// until 1 ms is over.
 const DUE_PER_CALL: usize = 16;
-/// Room for so many actions is kept when there are none: a crowd of clients takes more for a
-/// moment.
-const ACTIONS_KEPT: usize = 1024;
 
 /// Why a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -191,10 +188,6 @@ impl Node {
 
     /// Ends a turn: hands over at most one save.
     pub fn end_turn(&mut self) {
-        if self.ready.is_empty() && self.ready.capacity() > ACTIONS_KEPT {
-            self.ready = VecDeque::new();
-            self.fresh = Vec::new();
-        }
         for conn in self.server.take_kin_gone() {
             self.sentinel.kin.gone(conn);
         }

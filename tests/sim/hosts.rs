@@ -329,7 +329,10 @@ impl World {
         }
         self.flush(sentinel);
         self.set_low_water(sentinel);
-        self.check_indexes(sentinel);
+        // An index that is wrong stays wrong.
+        if self.dns.on() || self.sentinels[sentinel].unchecked_turns == 0 {
+            self.check_indexes(sentinel);
+        }
         let next = self.node(sentinel).next_deadline();
         let boot_ms = self.sentinels[sentinel].boot_ms;
         let at = next.0.saturating_sub(boot_ms).saturating_mul(MS).max(self.now + 1);

@@ -11,14 +11,13 @@ use crate::property::{Property, ensure, violation};
 use crate::wire::{Value, show};
 use crate::world::{MS, Options, SECOND, World};
 
-/// The seeds of a scenario: half of `count` (all of them with SIM_TIMES=2), or the one that is to
-/// be replayed.
+/// The seeds of a scenario: `count` of them, or the one that is to be replayed.
 pub fn seeds(count: u64) -> Vec<u64> {
     match std::env::var("SIM_SEED") {
         Ok(seed) => vec![seed.parse().expect("SIM_SEED is a number")],
         Err(_) => {
             let times = std::env::var("SIM_TIMES").ok().and_then(|times| times.parse().ok());
-            (1..=(count * times.unwrap_or(1)).div_ceil(2)).collect()
+            (1..=count * times.unwrap_or(1)).collect()
         }
     }
 }
