@@ -188,8 +188,8 @@ impl Node {
 
     /// Ends a turn: hands over at most one save.
     pub fn end_turn(&mut self) {
-        for conn in self.server.take_kin_gone() {
-            self.sentinel.kin.gone(conn);
+        for conn in self.server.take_left_peers() {
+            self.sentinel.sentineld_peers.remove(conn);
         }
         let taken = self.sentinel.saves.take(self.clock.mono);
         if let Some((generation, changes)) = taken {

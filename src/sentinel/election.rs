@@ -211,12 +211,19 @@ impl Sentinel {
         stagger_ms(smaller, earlier, self.step_of(id))
     }
 
+    /// Whether a peer staggers its candidacies: it runs sentineld, or may not say what it runs.
+    fn keeps_order(&self, peer: &Peer) -> bool {
+        let cmd = self.links[peer.base.link].cmd.as_ref();
+        self.sentineld_peers.contains(&peer.base.runid)
+            || cmd.is_some_and(|conn| conn.setinfo_denied)
+    }
+
     /// Whether a peer is to step forward before us. Who asks and is told 0 has found the master
     /// down first, and both know it; who is told 1 found it at the same time, and the smaller run
     /// id decides. So of two sentinels that both hold the master down one goes first, and whoever
     /// comes late does not cross the candidacy that those before it are about to start.
     fn precedence(&self, id: MasterId, peer: &Peer) -> Precedence {
-        if !self.kin.holds(&peer.base.runid) {
+        if !self.keeps_order(peer) {
             return Precedence::Behind;
         }
         let down_since = self.masters[id].base.sdown.since.unwrap_or_default();
@@ -381,7 +388,11 @@ impl Sentinel {
         let best = others().max_by_key(|(_, count)| **count);
         let best_other = best.map_or(0, |(_, count)| *count);
         let winner = best.map(|(leader, _)| leader.to_vec());
-        let alone = others().all(|(leader, _)| !self.kin.holds(leader));
+        let peers = &self.masters[id].peers;
+        let staggers = |leader: &[u8]| {
+            peers.get(leader).is_some_and(|peer| self.keeps_order(&self.peers[*peer]))
+        };
+        let alone = others().all(|(leader, _)| !staggers(leader));
         let voters = self.masters[id].peers.len() + 1;
         let quorum = self.masters[id].options.quorum as usize;
         match judge(voters, quorum, mine, best_other, open) {

@@ -9,10 +9,10 @@ use super::action::{Action, Cx};
 use super::connect::Stage;
 use super::event::{Event, Subject};
 use super::instance::{InstId, MasterId, PeerId};
-use super::kin::{ID_START, LIB_NAME};
 use super::names::Origin;
 use super::orders::{Order, Replies, Step};
 use super::refusal::Refusals;
+use super::sentineld_peers::{ID_START, LIB_NAME};
 use crate::resp::write;
 use crate::util::backoff::Backoff;
 use crate::util::ident::{ConnId, id_type};
@@ -37,6 +37,8 @@ pub const HELLO_CHANNEL: &[u8] = b"__sentinel__:hello";
 pub enum Sent {
     /// CLIENT SETNAME: nothing depends on it, so whatever comes back is fine.
     Ignored,
+    /// CLIENT SETINFO, towards peers.
+    SetInfo,
     Auth,
     ScriptKill,
     Ping,
@@ -85,6 +87,9 @@ pub struct Conn {
     /// Hellos are left to gather, see [`super::gather`].
     pub gathers: bool,
     pub standing: Standing,
+    /// The peer's ACL denies CLIENT SETINFO. Groups share their ACL, so this peer cannot announce
+    /// to us what it runs either.
+    pub setinfo_denied: bool,
     /// Answers to an order, up to the one to EXEC.
     pub replies: Replies,
 }
@@ -154,6 +159,7 @@ impl Conn {
             last_received: now,
             gathers: false,
             standing: Standing::Unknown,
+            setinfo_denied: false,
             replies: Replies::default(),
         }
     }
@@ -336,7 +342,7 @@ impl Sentinel {
             let version = env!("CARGO_PKG_VERSION").as_bytes();
             for (what, value) in [(&b"LIB-NAME"[..], LIB_NAME), (b"LIB-VER", version)] {
                 let words = [&b"CLIENT"[..], b"SETINFO", what, value];
-                self.send(cx, inst, channel, Sent::Ignored, &words);
+                self.send(cx, inst, channel, Sent::SetInfo, &words);
             }
         }
     }

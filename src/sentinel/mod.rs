@@ -31,7 +31,6 @@ pub mod hello;
 pub mod info;
 pub mod info_text;
 pub mod instance;
-pub mod kin;
 pub mod link;
 pub mod link_health;
 pub mod log_limit;
@@ -46,6 +45,7 @@ pub mod reply;
 pub mod saves;
 pub mod scripts;
 pub mod select;
+pub mod sentineld_peers;
 pub mod setup;
 #[cfg(test)]
 mod testing;
@@ -113,7 +113,7 @@ pub struct Sentinel {
     pub current_epoch: u64,
     epoch_allowance: epochs::EpochAllowance,
     /// Peers that are sentineld; the server tells who says so.
-    pub kin: kin::Kin,
+    pub sentineld_peers: sentineld_peers::SentineldPeers,
     /// Global settings (its `myid` and `current_epoch` are only those of the start).
     pub global: GlobalConfig,
     pub surroundings: Surroundings,
@@ -157,7 +157,7 @@ impl Sentinel {
             myid,
             current_epoch: if defect(Defect::ForgetEpochAtLoad) { 0 } else { global.current_epoch },
             epoch_allowance: epochs::EpochAllowance::default(),
-            kin: kin::Kin::default(),
+            sentineld_peers: sentineld_peers::SentineldPeers::default(),
             global,
             surroundings,
             periods: periods::Periods::default(),

@@ -6,7 +6,7 @@ use super::action::{Cx, LogLevel};
 use super::event::Subject;
 use super::instance::{InstId, Loading};
 use super::link::{Channel, HELLO_CHANNEL, LinkId, Sent};
-use super::refusal::{Command, clean};
+use super::refusal::{Command, Reason, clean};
 use super::saves::smooth;
 use crate::resp::reply::Reply;
 use crate::util::ident::ConnId;
@@ -44,6 +44,7 @@ impl Sentinel {
         }
         match sent {
             Sent::Ignored => {}
+            Sent::SetInfo => self.setinfo_answered(link_id, reply),
             Sent::Auth => self.auth_answered(cx, link_id, channel, reply),
             Sent::ScriptKill => self.script_kill_answered(cx, link_id, reply),
             Sent::Ping => self.ping_answered(cx, link_id, sent_at, reply),
@@ -162,6 +163,14 @@ impl Sentinel {
         if !data.script_kill_sent {
             data.script_kill_sent = true;
             self.send(cx, inst, Channel::Cmd, Sent::ScriptKill, &[b"SCRIPT", b"KILL"]);
+        }
+    }
+
+    fn setinfo_answered(&mut self, link: LinkId, reply: &Reply) {
+        if let Some(conn) = &mut self.links[link].cmd
+            && let Reply::Error(error) = reply
+        {
+            conn.setinfo_denied |= Reason::of(error) == Reason::NoPermission;
         }
     }
 

@@ -11,7 +11,7 @@ use crate::resp::write::{self, Dialect};
 use crate::sentinel::Sentinel;
 use crate::sentinel::action::Cx;
 use crate::sentinel::instance::MasterId;
-use crate::sentinel::kin::LIB_NAME;
+use crate::sentinel::sentineld_peers::LIB_NAME;
 use crate::util::ident::ConnId;
 
 /// The texts that more than one family answers with.
@@ -71,8 +71,10 @@ impl Call<'_, '_> {
         self.note_peer();
         let client = &self.server.clients[&self.conn];
         match asker_in(&client.name) {
-            Some(id) if client.lib_name == LIB_NAME => self.sentinel.kin.told(self.conn, id),
-            _ => self.sentinel.kin.gone(self.conn),
+            Some(id) if client.lib_name == LIB_NAME => {
+                self.sentinel.sentineld_peers.add(self.conn, id)
+            }
+            _ => self.sentinel.sentineld_peers.remove(self.conn),
         }
     }
 

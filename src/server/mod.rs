@@ -13,8 +13,8 @@ use crate::resp::request::Spare;
 use crate::resp::write::Dialect;
 use crate::sentinel::Sentinel;
 use crate::sentinel::action::{Action, Cx, Load, LogLevel, Outbox};
-use crate::sentinel::kin::LIB_NAME;
 use crate::sentinel::log_limit::LineKind;
+use crate::sentinel::sentineld_peers::LIB_NAME;
 use crate::util::ident::ConnId;
 use crate::util::time::Mono;
 
@@ -125,8 +125,8 @@ pub struct Server {
     paused: BTreeSet<ConnId>,
     /// Clients whose hold has ended and whose unread requests are to be looked at.
     resumed: BTreeSet<ConnId>,
-    /// Clients that were peers of our kind, perhaps, and are gone.
-    kin_gone: Vec<ConnId>,
+    /// Disconnected clients that may have announced themselves as sentineld.
+    left_peers: Vec<ConnId>,
     /// Clients that have not taken all of their output.
     lagging: BTreeSet<ConnId>,
     /// Clients over their soft output limit.
@@ -169,7 +169,7 @@ impl Server {
             pause: None,
             paused: BTreeSet::new(),
             resumed: BTreeSet::new(),
-            kin_gone: Vec::new(),
+            left_peers: Vec::new(),
             lagging: BTreeSet::new(),
             over_soft: BTreeSet::new(),
             settled: 0,
@@ -505,14 +505,14 @@ impl Server {
         self.over_soft.remove(&conn);
         self.waits.client_gone(conn, &client.behind);
         if client.lib_name == LIB_NAME {
-            self.kin_gone.push(conn);
+            self.left_peers.push(conn);
         }
         Some(client)
     }
 
-    /// Clients that may have been peers of our kind, and are gone since the last call.
-    pub fn take_kin_gone(&mut self) -> Vec<ConnId> {
-        std::mem::take(&mut self.kin_gone)
+    /// Returns and clears the clients that may have announced sentineld and have disconnected.
+    pub fn take_left_peers(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.left_peers)
     }
 
     fn end_pause(&mut self) {

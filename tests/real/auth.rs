@@ -106,7 +106,7 @@ fn sentinels_with_only_requirepass() {
 fn sentinels_with_a_user_for_peers() {
     let world = world!();
     let user = "user peer on >talk resetchannels &__sentinel__:hello +ping +client|setname \
-                +publish +sentinel|is-master-down-by-addr";
+                +client|setinfo +publish +sentinel|is-master-down-by-addr";
     let mut options = GroupOptions { sentinels: 2, ..Default::default() };
     options.sentinel.lines = vec![
         user.into(),

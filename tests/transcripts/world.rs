@@ -9,7 +9,7 @@
 //!   `config`, `name`, `at`, and `id`, `ip`, `port` of the sender);
 //! - `publish CLIENT from=…`: the same, sent to us directly;
 //! - `client NAME WORDS…`: a request; `bye NAME`: it closes;
-//! - `kin PEER…`: they connect to us, and say that they are sentineld;
+//! - `sentineld PEER…`: these peers connect to us and announce that they run sentineld;
 //! - `saves auto | hold`, `saved ok | failed`; `dns NAME IP | failed` answers a lookup;
 //! - `connects wait MS`: that long from now on, until their turn comes in the shell;
 //! - `close NODE:cmd | NODE:pubsub`; `raw NODE:cmd TEXT`: bytes;
@@ -174,7 +174,7 @@ impl World {
                 self.request(client, &words);
             }
             ("client", [name, ..]) => self.request(name, &words[2..]),
-            ("kin", names) => names.iter().for_each(|name| self.introduce(name)),
+            ("sentineld", names) => names.iter().for_each(|name| self.introduce(name)),
             ("bye", [name]) => {
                 let conn = self.clients.remove(*name).expect("a client of that name");
                 self.at(0, Input::Closed(conn, Closed::Eof));

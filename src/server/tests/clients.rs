@@ -301,3 +301,35 @@ fn comings_and_goings_are_logged_at_verbose() {
     rig.enter(|server, _, cx| server.closed(cx, conn));
     rig.play("log Client closed connection id=2 addr=127.0.0.1:5066");
 }
+
+#[test]
+fn a_peer_announces_that_it_runs_sentineld() {
+    let runs_sentineld = |rig: &mut Rig| {
+        for conn in rig.server.take_left_peers() {
+            rig.sentinel.sentineld_peers.remove(conn);
+        }
+        rig.sentinel.sentineld_peers.contains(b"00c0ffee00000000000000000000000000000000")
+    };
+    let announce = "
+        A> client setname sentinel-00c0ffee-cmd
+        A< +OK
+        A> client setinfo lib-name sentineld
+        A< +OK
+        ";
+    for (line, stays) in [
+        ("A> client setinfo lib-ver 1\nA< +OK", true),
+        ("A> client setinfo lib-name other\nA< +OK", false),
+        ("A> client setname other\nA< +OK", false),
+        ("A> reset\nA< +RESET", false),
+        ("A> quit\nA< +OK", false),
+        ("A!", false),
+    ] {
+        let mut rig = Rig::new();
+        rig.play("A> client setinfo lib-name sentineld\nA< +OK");
+        assert!(!runs_sentineld(&mut rig), "without a name");
+        rig.play(announce);
+        assert!(runs_sentineld(&mut rig));
+        rig.play(line);
+        assert_eq!(runs_sentineld(&mut rig), stays, "{line}");
+    }
+}
