@@ -385,6 +385,10 @@ fn nobody_follows_a_name_that_leads_back_or_that_has_both_addresses() {
         assert!(may(&bench, &named("10.0.0.6")));
         answer(&mut bench, lookup, &["10.0.0.5".parse().unwrap()]);
         assert_eq!(may(&bench, &named("10.0.0.6")), !announce_hostnames);
+        // Several nodes live on one host.
+        for ip in ["10.0.0.5", "10.0.0.6"] {
+            assert!(may(&bench, &Addr { port: 6380, ..named(ip) }), "{ip}");
+        }
         bench.pass(LOOKUP_PERIOD_MS);
         state(&mut bench, "db");
         let lookup = lookups(&mut bench)[0].0;
