@@ -185,15 +185,20 @@ fn a_user_without_a_command_beside_slaveof_can_fail_over() {
     }
 }
 
-fn fails_over_without(without: &[&str]) {
-    let world = world!(only_ours: "it waits until failover-timeout, again and again");
-    let mut options = GroupOptions {
+/// One sentinel and two replicas; failover-timeout is longer than any test waits.
+fn one_sentinel() -> GroupOptions {
+    GroupOptions {
         replicas: 2,
         sentinels: 1,
         quorum: 1,
         failover_timeout_ms: 180_000,
         ..GroupOptions::default()
-    };
+    }
+}
+
+fn fails_over_without(without: &[&str]) {
+    let world = world!(only_ours: "it waits until failover-timeout, again and again");
+    let mut options = one_sentinel();
     options.node.lines = vec![watcher(without)];
     options.sentinel.lines = as_watcher();
     let mut group = Group::start(&world, options);
@@ -209,13 +214,7 @@ fn fails_over_without(without: &[&str]) {
 #[test]
 fn a_replica_that_refuses_to_be_promoted_is_passed_over() {
     let world = world!(only_ours: "it waits until failover-timeout, again and again");
-    let mut options = GroupOptions {
-        replicas: 2,
-        sentinels: 1,
-        quorum: 1,
-        failover_timeout_ms: 180_000,
-        ..GroupOptions::default()
-    };
+    let mut options = one_sentinel();
     options.node.lines = vec![watcher(&[])];
     options.node_lines = vec![(1, "replica-priority 1".into())];
     options.sentinel.lines = as_watcher();
